@@ -1,0 +1,258 @@
+"""Who tries: lots on nodes, fences, outcomes, retries, adoption after a restart.
+
+A lot is a run of attempts: job i of it has the fence *lot fence* + i, and its jobs end in
+order, so "how far" is one number. A lot of an old attempt is not in the table any more:
+whatever is said about it changes nothing. `judge_*` return rows, `apply` takes them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pypelinin.cluster.runs import Runs
+from pypelinin.config import Limits
+from pypelinin.graph import states
+from pypelinin.ids import fence_epoch, make_fence
+from pypelinin.wire.codec import Record
+from pypelinin.wire.definitions import Failure
+from pypelinin.wire.messages import HeldLot, Progress
+from pypelinin.wire.rows import (
+    Ended,
+    FailedJob,
+    GivenUp,
+    HandedOut,
+    JobsEnded,
+    LotClosed,
+    LotRow,
+    LotsClosed,
+)
+
+Pair = tuple[int, int]
+"""(run number, job)."""
+
+_FROM_BROKER = bytes((states.DONE, states.FAILED))
+
+
+@dataclass(slots=True)
+class OpenLot:
+    """Jobs *next* ... of it have no outcome yet."""
+
+    fence: int
+    node: int
+    runs: array[int]
+    jobs: array[int]
+    next: int = 0
+
+    def rest(self, start: int = 0) -> list[Pair]:
+        start = max(start, self.next)
+        return list(zip(self.runs[start:], self.jobs[start:], strict=True))
+
+
+class Attempts:
+    """All lots that nodes have, and the counters that decide about another try."""
+
+    def __init__(self, runs: Runs, limits: Limits) -> None:
+        self.runs = runs
+        self.limits = limits
+        self.lots: dict[int, OpenLot] = {}
+        self.next_attempt = 1
+        self.bases: dict[int, int] = {}
+        """epoch -> the last durable row of the epoch before it."""
+
+    # --- judging -----------------------------------------------------------------------
+
+    def judge_hand_out(
+        self, epoch: int, node: int, lots: Iterable[tuple[array[int], array[int]]]
+    ) -> HandedOut:
+        """Number the attempts of *lots*; fences rise and never repeat within an epoch."""
+        rows = []
+        attempt = self.next_attempt
+        for runs, jobs in lots:
+            rows.append(LotRow(make_fence(epoch, attempt), runs, jobs))
+            attempt += len(jobs)
+        return HandedOut(node, tuple(rows))
+
+    def judge_progress(self, node: int, items: Iterable[Progress]) -> list[Record]:
+        """The part of what *node* says that is new and about lots it still has."""
+        ended: list[Ended] = []
+        failures: list[FailedJob] = []
+        seen: dict[int, int] = {}
+        again: dict[Pair, int] = {}
+        for item in items:
+            lot = self.lots.get(item.fence)
+            if lot is None or lot.node != node or item.statuses.strip(_FROM_BROKER):
+                continue
+            begin = seen.get(item.fence, lot.next)
+            statuses = item.statuses[max(0, begin - item.start) :]
+            if item.start > begin or not statuses or begin + len(statuses) > len(lot.jobs):
+                continue
+            seen[item.fence] = begin + len(statuses)
+            if states.FAILED in statuses:
+                why = {f.job: f.failure for f in item.failures}
+                statuses = self._judge_failures(lot, begin, statuses, why, failures, again)
+            ended.append(Ended(item.fence, begin, statuses))
+        return [JobsEnded(tuple(ended), tuple(failures))] if ended else []
+
+    def _judge_failures(
+        self,
+        lot: OpenLot,
+        begin: int,
+        statuses: bytes,
+        why: dict[int, Failure],
+        failures: list[FailedJob],
+        again: dict[Pair, int],
+    ) -> bytes:
+        """FAILED, or AGAIN while there are retries left."""
+        judged = bytearray(statuses)
+        for i, status in enumerate(statuses):
+            if status != states.FAILED:
+                continue
+            position = begin + i
+            number, job = lot.runs[position], lot.jobs[position]
+            run = self.runs.by_number[number]
+            tried = run.failed_again[job] + again.get((number, job), 0)
+            if tried < run.kind(job).retries and not run.cancelled:
+                judged[i] = states.AGAIN
+                again[number, job] = again.get((number, job), 0) + 1
+            failure = why.get(position, Failure("exception", "unknown", "no details were given"))
+            failures.append(FailedJob(number, job, failure))
+        return bytes(judged)
+
+    def judge_close(self, lots: Iterable[OpenLot], lost: bool) -> list[Record]:
+        closed = tuple(LotClosed(lot.fence, lot.next, lost) for lot in lots)
+        return [LotsClosed(closed)] if closed else []
+
+    def judge_returned(self, node: int, fence: int, start: int) -> list[Record]:
+        """*node* gave the tail of a lot back; what it reported before stands."""
+        lot = self.lots.get(fence)
+        if lot is None or lot.node != node or not lot.next <= start < len(lot.jobs):
+            return []
+        return [LotsClosed((LotClosed(fence, start, False),))]
+
+    def judge_held(self, epoch: int, node: int, held: HeldLot) -> tuple[bool, list[Record]]:
+        """(may the node go on with this lot, rows) for one line of its inventory."""
+        lot = self.lots.get(held.fence)
+        if lot is not None:
+            fits = lot.node == node and (
+                lot.jobs[: len(held.jobs)] == held.jobs and lot.runs[: len(held.jobs)] == held.runs
+            )
+            if not fits or len(held.jobs) == len(lot.jobs):
+                return fits, []
+            return True, [LotsClosed((LotClosed(held.fence, len(held.jobs), False),))]
+        if not self.valid(epoch, held.basis_epoch, held.basis_lsn):
+            return False, []
+        if held.basis_epoch == epoch or len(held.runs) != len(held.jobs) or not held.jobs:
+            return False, []
+        for number, job in zip(held.runs, held.jobs, strict=True):
+            run = self.runs.by_number.get(number)
+            if run is None or not run.open or job >= len(run.states):
+                return False, []
+            if run.states[job] not in (states.OPEN, states.QUEUED):
+                return False, []
+        return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),))]
+
+    def valid(self, epoch: int, basis_epoch: int, basis_lsn: int) -> bool:
+        """Whether what was built on that row of that epoch still stands."""
+        if basis_epoch == epoch:
+            return True
+        return basis_lsn <= self.bases.get(basis_epoch + 1, -1)
+
+    def judge_given_up(self, pairs: Iterable[Pair], node: str) -> list[Record]:
+        """Jobs whose nodes went away too often."""
+        rows: list[Record] = []
+        for number, job in pairs:
+            times = self.runs.by_number[number].lost[job]
+            if times > self.limits.lost_max:
+                text = f"the node went away {times} times while it ran; last {node}"
+                rows.append(GivenUp(number, array("I", [job]), Failure("lost", "Lost", text)))
+        return rows
+
+    # --- applying ----------------------------------------------------------------------
+
+    def apply(self, row: Record, lsn: int) -> None:
+        match row:
+            case HandedOut(node, lots):
+                for lot in lots:
+                    self._handed_out(node, lot)
+            case JobsEnded(lots, failures):
+                for ended in lots:
+                    self._ended(ended, lsn)
+                for failed in failures:
+                    self.runs.keep_failure(failed)
+            case LotsClosed(lots):
+                for closed in lots:
+                    self._closed(closed, lsn)
+            case GivenUp(number, jobs, failure):
+                run = self.runs.by_number[number]
+                run.lsn = lsn
+                for job in jobs:
+                    run.set_state(job, states.FAILED)
+                    self.runs.keep_failure(FailedJob(number, job, failure))
+
+    def _handed_out(self, node: int, row: LotRow) -> None:
+        self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs)
+        attempt = make_fence(fence_epoch(row.fence), self.next_attempt)
+        self.next_attempt += max(0, row.fence + len(row.jobs) - attempt)
+        self._set(row.runs, row.jobs, bytes((states.OUT,)) * len(row.jobs), 0)
+
+    def _ended(self, row: Ended, lsn: int) -> None:
+        lot = self.lots[row.fence]
+        end = row.start + len(row.statuses)
+        self._set(lot.runs[row.start : end], lot.jobs[row.start : end], row.statuses, lsn)
+        lot.next = end
+        if end == len(lot.jobs):
+            del self.lots[row.fence]
+
+    def _set(self, runs: array[int], jobs: array[int], statuses: bytes, lsn: int) -> None:
+        """Jobs take new states; AGAIN opens them and counts."""
+        by_number = self.runs.by_number
+        number, run = -1, None
+        for other, job, status in zip(runs, jobs, statuses, strict=True):
+            if other != number:
+                number = other
+                run = by_number[number]
+                run.lsn = lsn or run.lsn  # a hand-out is nothing others build on
+            assert run is not None
+            if status == states.AGAIN:
+                run.failed_again[job] += 1
+                status = states.OPEN
+            before = run.states[job]
+            run.counts[before] -= 1
+            run.counts[status] += 1
+            run.states[job] = status
+
+    def _closed(self, row: LotClosed, lsn: int) -> None:
+        lot = self.lots[row.fence]
+        for number, job in lot.rest(row.start):
+            run = self.runs.by_number[number]
+            run.set_state(job, states.OPEN)
+            run.lsn = lsn
+        if row.lost:
+            number, job = lot.runs[row.start], lot.jobs[row.start]
+            self.runs.by_number[number].lost[job] += 1
+        if row.start == lot.next:
+            del self.lots[row.fence]
+        else:
+            lot.runs, lot.jobs = lot.runs[: row.start], lot.jobs[: row.start]
+
+    def begin_epoch(self, epoch: int, base: int) -> None:
+        self.bases[epoch] = base
+        self.next_attempt = 1
+
+    def of_node(self, node: int) -> list[OpenLot]:
+        return [lot for lot in self.lots.values() if lot.node == node]
+
+    def check(self) -> None:
+        out: dict[Pair, int] = {}
+        for lot in self.lots.values():
+            assert lot.next < len(lot.jobs), "a finished lot is still open"
+            for pair in lot.rest():
+                assert pair not in out, f"{pair} has two attempts"
+                out[pair] = lot.fence
+                assert self.runs.by_number[pair[0]].states[pair[1]] == states.OUT
+        for run in self.runs.by_number.values():
+            assert run.counts[states.OUT] == sum(1 for number, _ in out if number == run.number), (
+                "a job is out without a lot"
+            )

@@ -1,0 +1,484 @@
+"""The Broker: runs lots of jobs in its node's slots and tells how each job ended.
+
+It learns the configuration, starts its slots, joins with the workers they offer and says
+how many lots it wants to hold. A lot stays here until the Router has acknowledged its last
+outcome, so a hello can always tell everything that is not yet safe. What is void (built on
+rows a dead Router lost) is killed and counts against nobody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from pypelinin.cluster.events import Received, Say, Send, Stop
+from pypelinin.cluster.ledger import Ledger
+from pypelinin.cluster.member import ROUTER, Member
+from pypelinin.cluster.slots import (
+    Configured,
+    Drain,
+    HeldJobs,
+    KillSlot,
+    RecallLot,
+    RunLot,
+    SlotExited,
+    SlotProgressed,
+    SlotRecalled,
+    SlotStarted,
+    StartSlot,
+)
+from pypelinin.config import Limits
+from pypelinin.graph import states
+from pypelinin.machine import Command, Event
+from pypelinin.wire.codec import Blobs, Envelope, Record, pack_record
+from pypelinin.wire.definitions import Failure
+from pypelinin.wire.messages import (
+    Configuration,
+    DropJobs,
+    ForgetRuns,
+    GetConfiguration,
+    GetJob,
+    HeldLot,
+    JobFailure,
+    JobsFinished,
+    JobsOut,
+    JobsReturned,
+    JoinBroker,
+    Leave,
+    Progress,
+    Refused,
+    Returned,
+    Welcome,
+)
+
+REPORT_BYTES_MAX = 256 * 1024
+HELD_MAX = 700
+
+
+class Broker:
+    """The Broker daemon's machine."""
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: str,
+        slots: int,
+        labels: dict[str, str],
+        limits: Limits,
+        version: str,
+    ) -> None:
+        self.name = name
+        self.limits = limits
+        self.labels = labels
+        self.workers: tuple[str, ...] = ()
+        self.ledger = Ledger()
+        self.lots: dict[int, HeldJobs] = {}
+        self.member = Member(incarnation, limits, self._hello)
+        self.runs: dict[int, tuple[str, bytes]] = {}
+        self._slots = slots
+        self._version = version
+        self._configured = False
+        self._probed = False
+        self._ask_at = 0.0
+        self._starts: dict[int, float] = {}
+        self._since: dict[int, float] = {}
+        self._recalled: set[int] = set()
+        self._waiting: deque[int] = deque()
+        self._closed: deque[tuple[int, int]] = deque()
+        self._seconds: dict[str, float] = {}
+        self._asked: tuple[object, ...] = ()
+        self._touched: dict[int, None] = {}
+        self._drains = 0
+        self._left = False
+        self._leave_by: float | None = None
+
+    # --- the machine -------------------------------------------------------------------
+
+    def handle(self, batch: Sequence[Event], now: float) -> list[Command]:
+        commands: list[Command] = []
+        for event in batch:
+            commands += self._event(event, now)
+        commands += self._due(now)
+        commands += self._feed(now)
+        commands += self._report()
+        commands += self._leave(now)
+        return commands
+
+    def deadline(self) -> float | None:
+        times = list(self._starts.values())
+        times += [
+            since + self.limits.blocked_slot_s
+            for slot, since in self._since.items()
+            if slot not in self._recalled
+        ]
+        if not self._configured:
+            times.append(self._ask_at)
+        elif self._probed and not self._left:
+            times.append(self.member.deadline())
+        if self._leave_by is not None:
+            times.append(self._leave_by)
+        return min(times, default=None)
+
+    def _event(self, event: Event, now: float) -> list[Command]:
+        match event:
+            case Received(envelope=envelope):
+                return self._received(envelope, now)
+            case SlotProgressed():
+                return self._progressed(event, now)
+            case SlotStarted():
+                return self._started(event, now)
+            case SlotRecalled(slot, count):
+                fence = self.ledger.held(slot)
+                if fence is not None and count:
+                    lot = self.lots[fence]
+                    lot.end -= count
+                    self._touched[fence] = None
+                    self._settle(slot, lot, now)
+                return []
+            case SlotExited():
+                return self._exited(event, now)
+            case Drain():
+                self._drains += 1
+                return self._drain()
+        return []
+
+    def _due(self, now: float) -> list[Command]:
+        """Slots to start, questions and hellos to ask, slots that are blocked."""
+        commands: list[Command] = []
+        if not self._configured:
+            if now >= self._ask_at:
+                self._ask_at = now + self.limits.heartbeat_interval_s
+                question = GetConfiguration(1, "broker", self._version, self.member.epoch)
+                commands.append(Send(ROUTER, Envelope(question)))
+            return commands
+        for slot, at in list(self._starts.items()):
+            if now >= at:
+                del self._starts[slot]
+                commands.append(StartSlot(slot))
+        for slot, since in self._since.items():
+            if now - since >= self.limits.blocked_slot_s and slot not in self._recalled:
+                self._recalled.add(slot)
+                commands += self._blocked(slot)
+        if self._probed and not self._left:
+            commands += self.member.tick(now)
+        return commands
+
+    # --- the Router's messages ---------------------------------------------------------
+
+    def _received(self, envelope: Envelope, now: float) -> list[Command]:
+        if isinstance(envelope.message, Configuration):
+            return self._configure(envelope.message, now)
+        if not self._configured and isinstance(envelope.message, Refused):
+            refusal = envelope.message.refusal
+            return [Stop(f"{refusal.what} {refusal.remedy}".strip())]
+        message, commands = self.member.receive(envelope, now)
+        if self.member.link is not None:
+            self._acknowledged(self.member.link.sent - self.member.link.unacknowledged)
+        match message:
+            case JobsOut():
+                self._take(message)
+            case Welcome():
+                commands += self._welcomed(message)
+            case DropJobs(fences):
+                for fence in fences:
+                    commands += self._give_back(fence)
+            case ForgetRuns(runs):
+                for number in runs:
+                    self.runs.pop(number, None)
+        return commands
+
+    def _configure(self, message: Configuration, now: float) -> list[Command]:
+        if self._configured:
+            return []
+        self._configured = True
+        self._starts[0] = now
+        return [
+            Say("info", f"Router {message.version} answered, cluster {message.cluster[:8]}."),
+            Configured(message.values),
+        ]
+
+    def _take(self, message: JobsOut) -> None:
+        count = len(message.runs)
+        for run, payload in zip(message.runs, message.blobs, strict=False):
+            self.runs[run.number] = (run.run, payload)
+        for lot, payload in zip(message.lots, message.blobs[count:], strict=False):
+            self.lots[lot.fence] = HeldJobs(
+                lot.fence, lot.worker, lot.runs, lot.jobs, payload,
+                message.epoch, message.lsn, len(lot.jobs),
+            )  # fmt: skip
+            self._waiting.append(lot.fence)
+            if self._drains:
+                self._unbegun(self.lots[lot.fence])
+
+    def _welcomed(self, message: Welcome) -> list[Command]:
+        """A new link: everything since the hello is told again, void lots are killed."""
+        commands: list[Command] = [Say("info", f"Joined, epoch {message.epoch}.")]
+        self._closed.clear()
+        self._asked = ()
+        for fence in message.drop:
+            commands += self._drop(fence)
+        for lot in self.lots.values():
+            lot.returned = False
+            self._touched[lot.fence] = None
+        return commands
+
+    def _drop(self, fence: int) -> list[Command]:
+        lot = self.lots.pop(fence, None)
+        if lot is None:
+            return []
+        if fence in self._waiting:
+            self._waiting.remove(fence)
+        self._touched.pop(fence, None)
+        for slot, held in self.ledger.granted.items():
+            if held == fence:
+                return [KillSlot(slot), Say("info", f"Killing void lot {fence:x}.")]
+        return []
+
+    def _give_back(self, fence: int) -> list[Command]:
+        if fence in self._waiting:
+            self._waiting.remove(fence)
+            self._unbegun(self.lots[fence])
+            return []
+        return [RecallLot(slot) for slot, held in self.ledger.granted.items() if held == fence]
+
+    def _unbegun(self, lot: HeldJobs) -> None:
+        """Nothing more of *lot* will run here."""
+        lot.end = len(lot.statuses)
+        if lot.fence in self._waiting:
+            self._waiting.remove(lot.fence)
+        self._touched[lot.fence] = None
+
+    # --- slots -------------------------------------------------------------------------
+
+    def _started(self, event: SlotStarted, now: float) -> list[Command]:
+        if event.failure is not None:
+            text = f"{event.failure.type}: {event.failure.text}"
+            if not self._probed:
+                return [Stop(text)]
+            self._starts[event.slot] = now + 1.0
+            for fence in list(self._waiting):
+                lot = self.lots[fence]
+                self._waiting.remove(fence)
+                for position in range(len(lot.statuses), lot.end):
+                    self._failed(lot, position, event.failure)
+            return [Say("error", f"Slot {event.slot} cannot start: {text}")]
+        self.ledger.open(event.slot)
+        if not self._probed:
+            self._probed = True
+            self.workers = event.workers
+            for slot in range(1, self._slots):
+                self._starts[slot] = now
+        return []
+
+    def _progressed(self, event: SlotProgressed, now: float) -> list[Command]:
+        fence = self.ledger.held(event.slot)
+        lot = None if fence is None else self.lots.get(fence)
+        if lot is None:
+            return []
+        base = len(lot.statuses)
+        lot.statuses += event.statuses
+        lot.failures += [JobFailure(base + f.job, f.failure) for f in event.failures]
+        self._touched[lot.fence] = None
+        mean = event.elapsed_s / max(1, len(event.statuses))
+        before = self._seconds.get(lot.worker, mean)
+        self._seconds[lot.worker] = max(mean, 0.7 * before + 0.3 * mean)
+        self._settle(event.slot, lot, now)
+        return []
+
+    def _settle(self, slot: int, lot: HeldJobs, now: float) -> None:
+        """The slot is free if its lot is finished, else it goes on with the next job."""
+        self._recalled.discard(slot)
+        if lot.finished:
+            self.ledger.free(slot)
+            self._since.pop(slot, None)
+        else:
+            self._since[slot] = now
+
+    def _exited(self, event: SlotExited, now: float) -> list[Command]:
+        fence = self.ledger.close(event.slot)
+        self._since.pop(event.slot, None)
+        self._recalled.discard(event.slot)
+        if not self._drains:
+            self._starts[event.slot] = now
+        if not self._probed:
+            return [Stop(f"The slot that imports the workers died: {event.failure.text}")]
+        lot = None if fence is None else self.lots.get(fence)
+        if lot is None:
+            return []
+        if lot.end - len(lot.statuses) > event.unbegun:
+            self._failed(lot, len(lot.statuses), event.failure)
+        elif not self._drains:
+            self._starts[event.slot] = now + 0.5  # it died of its own: do not spin
+        if self._drains:
+            self._unbegun(lot)
+        elif not lot.finished:
+            self._waiting.appendleft(lot.fence)
+        return [Say("warning", f"Slot {event.slot} died: {event.failure.text}")]
+
+    def _failed(self, lot: HeldJobs, position: int, failure: Failure) -> None:
+        lot.statuses.append(states.FAILED)
+        lot.failures.append(JobFailure(position, failure))
+        self._touched[lot.fence] = None
+
+    def _blocked(self, slot: int) -> list[Command]:
+        """One job holds *slot* up: what is behind it goes back, and what waits here too."""
+        lot = self.lots.get(self.ledger.granted[slot])
+        commands: list[Command] = []
+        if lot is not None:
+            self._seconds[lot.worker] = max(
+                self._seconds.get(lot.worker, 0.0), self.limits.blocked_slot_s
+            )
+            if lot.end - len(lot.statuses) > 1:
+                commands.append(RecallLot(slot))
+        if not self.ledger.idle:
+            for fence in list(self._waiting):
+                self._unbegun(self.lots[fence])
+        return commands
+
+    def _feed(self, now: float) -> list[Command]:
+        """Waiting lots onto free slots."""
+        commands: list[Command] = []
+        while self._waiting and self.ledger.idle:
+            lot = self.lots[self._waiting[0]]
+            slot = self.ledger.grant(lot.fence)
+            assert slot is not None
+            self._waiting.popleft()
+            self._since[slot] = now
+            begun, end = len(lot.statuses), lot.end
+            headers = {n: self.runs[n] for n in dict.fromkeys(lot.runs) if n in self.runs}
+            commands.append(
+                RunLot(
+                    slot,
+                    lot.fence + begun,
+                    begun,
+                    lot.worker,
+                    lot.runs[begun:end],
+                    lot.jobs[begun:end],
+                    lot.payloads,
+                    headers,
+                )  # fmt: skip
+            )
+        return commands
+
+    # --- telling the Router ------------------------------------------------------------
+
+    def _hello(self, number: int) -> Record:
+        held = []
+        for lot in self.lots.values():
+            lot.reported = len(lot.statuses)
+            held.append(
+                pack_record(
+                    HeldLot(
+                        lot.fence,
+                        lot.epoch,
+                        lot.lsn,
+                        lot.runs[: lot.end],
+                        lot.jobs[: lot.end],
+                        bytes(lot.statuses),
+                        tuple(lot.failures),
+                    )  # fmt: skip
+                )
+            )
+        wanted, ahead = self._wanted()
+        return JoinBroker(
+            self.name, self.member.incarnation, self.member.epoch, wanted, ahead,
+            self.workers, self.labels, number, Blobs(held[:HELD_MAX]),
+        )  # fmt: skip
+
+    def _wanted(self) -> tuple[int, int]:
+        """(lots at once, lots ahead of them if they are short)."""
+        if self._drains:
+            return 0, 0
+        return self._slots, 0 if self._recalled else self._slots
+
+    def _report(self) -> list[Command]:
+        """Outcomes, returns and the question for more, in that order."""
+        if self.member.link is None:
+            return []
+        commands: list[Command] = []
+        progress: list[Progress] = []
+        returned: list[Returned] = []
+        closed: list[int] = []
+        size = 0
+        for fence in self._touched:
+            lot = self.lots[fence]
+            if lot.reported < len(lot.statuses):
+                new = tuple(f for f in lot.failures if f.job >= lot.reported)
+                progress.append(
+                    Progress(fence, lot.reported, bytes(lot.statuses[lot.reported :]), new)
+                )
+                size += len(lot.statuses) - lot.reported + 64
+                size += sum(len(f.failure.text) + len(f.failure.traceback) for f in new)
+                lot.reported = len(lot.statuses)
+                if size > REPORT_BYTES_MAX:
+                    commands += self.member.send(JobsFinished(tuple(progress)))
+                    progress, size = [], 0
+            if lot.end < len(lot.jobs) and not lot.returned:
+                lot.returned = True
+                returned.append(Returned(fence, lot.end))
+            if lot.finished:
+                closed.append(fence)
+        self._touched.clear()
+        if progress:
+            commands += self.member.send(JobsFinished(tuple(progress)))
+        if returned:
+            commands += self.member.send(JobsReturned(tuple(returned)))
+        self._closed.extend((self.member.link.sent, fence) for fence in closed)
+        return commands + self._ask()
+
+    def _ask(self) -> list[Command]:
+        pace = {
+            worker: min(self.limits.lot_jobs_max, max(1, int(self.limits.lot_s / max(mean, 1e-7))))
+            for worker, mean in self._seconds.items()
+            if mean <= self.limits.lot_s
+        }
+        wanted = self._wanted()
+        rough = {worker: jobs.bit_length() for worker, jobs in pace.items()}
+        if self._asked == (wanted, rough):
+            return []
+        self._asked = (wanted, rough)
+        return self.member.send(GetJob(*wanted, pace))
+
+    def _acknowledged(self, number: int) -> None:
+        while self._closed and self._closed[0][0] <= number:
+            self.lots.pop(self._closed.popleft()[1], None)
+
+    # --- the end -----------------------------------------------------------------------
+
+    def _drain(self) -> list[Command]:
+        for fence in list(self._waiting):
+            self._unbegun(self.lots[fence])
+        commands: list[Command] = [RecallLot(slot) for slot in self.ledger.granted]
+        text = "Draining: finishing what runs." if self._drains == 1 else "Stopping now."
+        return [*commands, Say("info", text)]
+
+    def _leave(self, now: float) -> list[Command]:
+        """Goodbye once drained: everything told and acknowledged, or the time is over."""
+        if self._drains > 1:
+            return [*self.member.send(Leave()), Stop()]
+        if not self._drains or self.ledger.granted:
+            return []
+        link = self.member.link
+        if self._leave_by is None:
+            self._leave_by = now + self.limits.kill_grace_s
+        late = now >= self._leave_by
+        if self._left and (late or link is None or not link.unacknowledged):
+            return [Stop()]
+        if late:
+            text = f"No Router took the outcomes of {len(self.lots)} lots; their jobs run again."
+            return [Say("warning", text), Stop()]
+        if self.lots or link is None or self._left:
+            return []
+        self._left = True
+        return self.member.send(Leave())
+
+    def check(self) -> None:
+        self.member.check()
+        self.ledger.check()
+        running = set(self.ledger.granted.values())
+        assert not running & set(self._waiting), "a waiting lot runs"
+        for lot in self.lots.values():
+            assert len(lot.statuses) <= lot.end <= len(lot.jobs)
+            assert lot.reported <= len(lot.statuses)
+            open_here = not lot.finished
+            assert not open_here or lot.fence in running or lot.fence in self._waiting

@@ -1,0 +1,116 @@
+"""Who gets: matches queued classes with nodes that have room.
+
+A node says how many lots it wants at once and how many more ahead of its slots; only jobs
+measured short there go ahead. Classes of a priority take turns. While a class that is not
+short waits for a node, nothing goes ahead there, or short jobs would keep it out for ever.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pypelinin.cluster.queues import ClassKey, JobClass, Queues
+from pypelinin.cluster.refusals import no_such_labels, unknown_worker
+from pypelinin.wire.definitions import Kind, Refusal
+
+
+@dataclass(slots=True)
+class Node:
+    """A joined Broker as the coordinator sees it; *lots* are those it has now."""
+
+    number: int
+    name: str
+    incarnation: str
+    workers: frozenset[str]
+    labels: dict[str, str]
+    slots: int
+    ahead: int
+    pace: dict[str, int] = field(default_factory=dict)
+    lots: int = 0
+
+    def fits(self, worker: str, labels: dict[str, str]) -> bool:
+        return worker in self.workers and all(
+            self.labels.get(key) == value for key, value in labels.items()
+        )
+
+
+@dataclass(slots=True)
+class Coordinator:
+    """The nodes by number; hands out nothing itself, says what should go where."""
+
+    nodes: dict[int, Node] = field(default_factory=dict)
+
+    def refusal(self, kind: Kind) -> Refusal | None:
+        """Why no known node could ever run *kind*; None if one can or none is known."""
+        nodes = list(self.nodes.values())
+        if not nodes or any(node.fits(kind.worker, kind.labels) for node in nodes):
+            return None
+        if not any(kind.worker in node.workers for node in nodes):
+            return unknown_worker(kind.worker, sorted({w for node in nodes for w in node.workers}))
+        table = [
+            f"{node.name} ({', '.join(f'{k}={v}' for k, v in node.labels.items()) or 'no labels'})"
+            for node in nodes
+        ]
+        return no_such_labels(kind.worker, kind.labels, table)
+
+    def reason(self, kind: Kind) -> str:
+        """Why a queued job of *kind* is not running yet, for people."""
+        if not self.nodes:
+            return "no broker connected"
+        if not any(node.fits(kind.worker, kind.labels) for node in self.nodes.values()):
+            return f"no broker offers {kind.worker}"
+        return "all slots are busy"
+
+    def place(self, queues: Queues) -> Iterator[tuple[Node, JobClass, array[int], array[int]]]:
+        """Lots to hand out now: (node, class, runs, jobs); counts them at the nodes."""
+        keys = list(queues.classes)
+        while keys:
+            key = min(keys, key=lambda k: (k[0], queues.classes[k].served))
+            waiting = queues.classes[key]
+            node = self._best(waiting, queues)
+            if node is None:
+                keys.remove(key)
+                continue
+            node.lots += 1
+            runs, jobs = queues.take(key, self._size(node, waiting))
+            if key not in queues.classes:
+                keys.remove(key)
+            yield node, waiting, runs, jobs
+
+    def _best(self, waiting: JobClass, queues: Queues) -> Node | None:
+        """The fitting node with the most free slots that has room; the oldest if equal."""
+        best: Node | None = None
+        for node in self._fitting(waiting):
+            room = node.slots
+            if waiting.worker in node.pace and not self._long_waits(node, queues.classes):
+                room += node.ahead
+            if node.lots < room and (
+                best is None or node.slots - node.lots > best.slots - best.lots
+            ):
+                best = node
+        return best
+
+    def _fitting(self, waiting: JobClass) -> Iterable[Node]:
+        return (node for node in self.nodes.values() if node.fits(waiting.worker, waiting.labels))
+
+    def _long_waits(self, node: Node, classes: dict[ClassKey, JobClass]) -> bool:
+        return any(
+            other.worker not in node.pace and node.fits(other.worker, other.labels)
+            for other in classes.values()
+        )
+
+    def _size(self, node: Node, waiting: JobClass) -> int:
+        """Jobs of one lot: its pace, but leave some for every other free slot."""
+        pace = node.pace.get(waiting.worker, 1)
+        if pace == 1:
+            return 1
+        rooms = sum(
+            max(0, other.slots + other.ahead - other.lots) for other in self._fitting(waiting)
+        )
+        return min(pace, -(-waiting.count // (rooms + 1)))
+
+    def check(self) -> None:
+        for node in self.nodes.values():
+            assert node.lots >= 0

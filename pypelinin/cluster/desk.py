@@ -1,0 +1,146 @@
+"""Members at the Router's desk: their sessions, links, leases and acknowledgements."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pypelinin.cluster.events import Send
+from pypelinin.cluster.link import Link
+from pypelinin.cluster.scribe import Scribe
+from pypelinin.config import Limits
+from pypelinin.wire.codec import Envelope, Record
+from pypelinin.wire.messages import Rejoin
+
+SESSION_BITS = 32
+
+
+@dataclass(slots=True)
+class Peer:
+    """One welcomed incarnation; *runs* are those whose headers it was sent."""
+
+    address: bytes
+    role: str
+    name: str
+    incarnation: str
+    hello: int
+    link: Link
+    heard_at: float
+    node: int = 0
+    runs: dict[int, None] = field(default_factory=dict)
+
+
+class Desk:
+    """All sessions of this epoch."""
+
+    def __init__(self, scribe: Scribe, limits: Limits) -> None:
+        self.peers: dict[int, Peer] = {}
+        self._scribe = scribe
+        self._limits = limits
+        self._sessions = 0
+        self._hellos: dict[str, int] = {}
+        self._durable = 0
+        self._pending: deque[tuple[int, Link, int]] = deque()
+        self._heard: dict[int, None] = {}
+        self._ping_at = 0.0
+        self._turn_at = 0.0
+
+    def by_name(self, role: str, name: str) -> Peer | None:
+        for peer in self.peers.values():
+            if peer.role == role and peer.name == name:
+                return peer
+        return None
+
+    def fresh(self, incarnation: str, hello: int) -> bool:
+        """Whether this hello is newer than all others of its incarnation."""
+        if hello <= self._hellos.get(incarnation, 0):
+            return False
+        self._hellos[incarnation] = hello
+        return True
+
+    def admit(
+        self, address: bytes, role: str, name: str, incarnation: str, hello: int, now: float
+    ) -> Peer:
+        """Open a session; the caller has ended the one before."""
+        self._sessions += 1
+        session = (self._scribe.state.epoch << SESSION_BITS) | self._sessions
+        link = Link(session, self._limits.resend_interval_s)
+        peer = Peer(address, role, name, incarnation, hello, link, now)
+        self.peers[session] = peer
+        return peer
+
+    def dismiss(self, peer: Peer) -> None:
+        self.peers.pop(peer.link.session, None)
+
+    def receive(self, address: bytes, envelope: Envelope, now: float) -> tuple[Peer, Record] | None:
+        """The member and the message to handle, if it is the next of a known session."""
+        peer = self.peers.get(envelope.session)
+        if peer is None or peer.address != address:
+            if peer is None and not isinstance(envelope.message, Rejoin):
+                self._send(address, Envelope(Rejoin(), envelope.session))
+            return None
+        peer.heard_at = now
+        message, replies = peer.link.receive(envelope, now)
+        for reply in replies:
+            self._send(address, reply)
+        if message is None:
+            return None
+        self._heard[peer.link.session] = None
+        return peer, message
+
+    def tell(self, peer: Peer, message: Record) -> None:
+        self._send(peer.address, peer.link.send(message))
+
+    def _send(self, address: bytes, envelope: Envelope) -> None:
+        self._scribe.commands.append(Send(address, envelope))
+
+    # --- acknowledging and time --------------------------------------------------------
+
+    def committed(self, lsn: int) -> None:
+        """What came in before row *lsn* is safe now; the next message says so."""
+        self._durable = max(self._durable, lsn)
+        while self._pending and self._pending[0][0] <= self._durable:
+            _, link, number = self._pending.popleft()
+            link.acknowledge(number)
+
+    def end_turn(self, lsn: int) -> None:
+        """What came in this turn is safe once its last row is durable."""
+        for session in self._heard:
+            peer = self.peers.get(session)
+            if peer is not None:
+                self._pending.append((lsn, peer.link, peer.link.received))
+        self._heard.clear()
+        self.committed(self._durable)
+
+    def begin_turn(self, now: float) -> None:
+        """After a pause of this process nobody's silence counts."""
+        if now - self._turn_at > self._limits.stall_s:
+            for peer in self.peers.values():
+                peer.heard_at = now
+        self._turn_at = now
+
+    def ping(self, now: float) -> None:
+        if now >= self._ping_at:
+            self._ping_at = now + self._limits.heartbeat_interval_s
+            for peer in self.peers.values():
+                self._send(peer.address, peer.link.ping())
+
+    def silent(self, now: float) -> Iterator[Peer]:
+        """Members whose lease is over."""
+        for peer in list(self.peers.values()):
+            if now - peer.heard_at > self._lease(peer):
+                yield peer
+
+    def _lease(self, peer: Peer) -> float:
+        limits = self._limits
+        return limits.node_lease_s if peer.role == "broker" else limits.pipeliner_lease_s
+
+    def deadline(self) -> float:
+        return self._ping_at
+
+    def check(self) -> None:
+        names = [(peer.role, peer.name) for peer in self.peers.values()]
+        assert len(set(names)) == len(names), "one name has two sessions"
+        for peer in self.peers.values():
+            peer.link.check()

@@ -1,0 +1,169 @@
+"""The way of a job through the Router: queued, handed out, ended, tried again.
+
+Every step writes its row and says what follows: a final outcome goes to the Pipeliner, an
+unfinished job back into a queue.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+from pypelinin.cluster.attempts import OpenLot, Pair
+from pypelinin.cluster.coordinator import Coordinator
+from pypelinin.cluster.desk import Desk
+from pypelinin.cluster.hand_out import lots_for
+from pypelinin.cluster.planning import Planning
+from pypelinin.cluster.queues import Queues
+from pypelinin.cluster.runs import RunRecord
+from pypelinin.cluster.scribe import Scribe
+from pypelinin.config import Limits
+from pypelinin.graph import states
+from pypelinin.wire.codec import Record
+from pypelinin.wire.messages import Progress
+from pypelinin.wire.rows import LotsClosed
+
+
+class Dispatch:
+    """Queued jobs, the nodes they may go to, and those that are tried again later."""
+
+    def __init__(self, scribe: Scribe, desk: Desk, planning: Planning, limits: Limits) -> None:
+        self.queues = Queues()
+        self.coordinator = Coordinator()
+        self.retries: list[tuple[float, int, int]] = []
+        self._scribe = scribe
+        self._state = scribe.state
+        self._desk = desk
+        self._planning = planning
+        self._limits = limits
+
+    def due(self, now: float) -> None:
+        """Queue what has waited long enough after a failure."""
+        while self.retries and self.retries[0][0] <= now:
+            _, number, job = heappop(self.retries)
+            run = self._state.runs.by_number.get(number)
+            if run is not None and run.open and run.states[job] == states.OPEN:
+                self.enqueue(run, [job], first=True)
+
+    def enqueue(self, run: RunRecord, jobs: Iterable[int], first: bool = False) -> None:
+        """Queue those of *jobs* that are open; of a cancelled run none will start."""
+        if run.cancelled:
+            dead = [j for j in jobs if j < len(run.states) and run.states[j] == states.OPEN]
+            self._planning.settle(run.number, dead, bytes((states.CANCELLED,)) * len(dead))
+            return
+        groups: dict[int, array[int]] = {}
+        size, known = len(run.states), run.states
+        for job in jobs:
+            if job < size and known[job] == states.OPEN:
+                run.set_state(job, states.QUEUED)
+                kind = run.kind_of[job] if run.kind_of else 0
+                if kind not in groups:
+                    groups[kind] = array("I")
+                groups[kind].append(job)
+        for kind, group in groups.items():
+            header = run.header
+            self.queues.add(header.kinds[kind], header.submitter, run.number, group, first)
+
+    def progressed(self, node: int, items: Iterable[Progress], now: float) -> None:
+        """Outcomes of lots: into the journal, to the Pipeliners, or tried again later."""
+        attempts = self._state.attempts
+        for row in attempts.judge_progress(node, items):
+            ended = [(attempts.lots[lot.fence], lot.start, lot.statuses) for lot in row.lots]
+            self._scribe.write([row])
+            for lot, start, statuses in ended:
+                self._ended(lot, start, statuses, now)
+
+    def _ended(self, lot: OpenLot, start: int, statuses: bytes, now: float) -> None:
+        known = self.coordinator.nodes.get(lot.node)
+        if known is not None and lot.next == len(lot.jobs):
+            known.lots -= 1
+        end = start + len(statuses)
+        begin = start
+        while begin < end:  # one piece a run
+            number = lot.runs[begin]
+            stop = begin + 1
+            while stop < end and lot.runs[stop] == number:
+                stop += 1
+            jobs, piece = lot.jobs[begin:stop], statuses[begin - start : stop - start]
+            if states.AGAIN in piece:
+                for job, status in zip(jobs, piece, strict=True):
+                    if status == states.AGAIN:
+                        self._try_later(number, job, now)
+                kept = [i for i, status in enumerate(piece) if status != states.AGAIN]
+                jobs, piece = array("I", [jobs[i] for i in kept]), bytes(piece[i] for i in kept)
+            self._planning.settle(number, jobs, piece)
+            begin = stop
+
+    def _try_later(self, number: int, job: int, now: float) -> None:
+        """After a failure: 0.5 s, 1 s, 2 s ..., less a part that depends on the job."""
+        times = self._state.runs.by_number[number].failed_again[job]
+        delay = min(self._limits.retry_max_s, self._limits.retry_base_s * 2 ** min(times - 1, 30))
+        part = (number * 2654435761 + job * 40503 + times * 97) % 1000 / 1000
+        heappush(self.retries, (now + delay * (1 - part / 2), number, job))
+
+    def close(self, rows: Iterable[Record], now: float, name: str = "") -> None:
+        """Lots that came back or were lost: their jobs are queued again, or given up."""
+        for row in rows:
+            assert isinstance(row, LotsClosed)
+            lots = [(self._state.attempts.lots[lot.fence], lot.start) for lot in row.lots]
+            rests = [lot.rest(start) for lot, start in lots]
+            self._scribe.write([row])
+            for (lot, start), rest, closed in zip(lots, rests, row.lots, strict=True):
+                node = self.coordinator.nodes.get(lot.node)
+                if node is not None and lot.next == start:
+                    node.lots -= 1
+                if closed.lost and rest:
+                    self._scribe.write(self._state.attempts.judge_given_up(rest[:1], name))
+                self._reopen(rest)
+
+    def _reopen(self, pairs: list[Pair]) -> None:
+        by_number = self._state.runs.by_number
+        grouped: dict[int, list[int]] = {}
+        for number, job in pairs:
+            if by_number[number].states[job] == states.FAILED:
+                self._planning.settle(number, [job], bytes((states.FAILED,)))
+            elif number in self._planning.owner:
+                grouped.setdefault(number, []).append(job)
+        for number, jobs in grouped.items():
+            self.enqueue(by_number[number], jobs, first=True)
+
+    def hand_out(self) -> None:
+        """Queued jobs to nodes with room: one row and few messages a node."""
+        chosen: dict[int, list[tuple[str, array[int], array[int]]]] = {}
+        for node, waiting, runs, jobs in self.coordinator.place(self.queues):
+            chosen.setdefault(node.number, []).append((waiting.worker, runs, jobs))
+        if not chosen:
+            return
+        peers = {peer.node: peer for peer in self._desk.peers.values() if peer.role == "broker"}
+        for number, picked in chosen.items():
+            basis = max(
+                self._state.runs.by_number[run].lsn for _, runs, _ in picked for run in runs
+            )
+            row = self._state.attempts.judge_hand_out(
+                self._state.epoch, number, [(runs, jobs) for _, runs, jobs in picked]
+            )
+            self._scribe.write([row])
+            workers = [worker for worker, _, _ in picked]
+            for message in lots_for(self.state, peers[number].runs, workers, row.lots, basis):
+                self._desk.tell(peers[number], message)
+
+    def cancel(self, runs: Iterable[RunRecord]) -> None:
+        """Nothing queued of these runs will start; tell their Pipeliners so."""
+        fresh = {run.number: run for run in runs}
+        cancelled = bytes((states.CANCELLED,))
+        for number, jobs in self.queues.drop(set(fresh)):
+            for job in jobs:
+                fresh[number].set_state(job, states.OPEN)
+            self._planning.settle(number, jobs, cancelled * len(jobs))
+        for _, number, job in self.retries:
+            if number in fresh and fresh[number].states[job] == states.OPEN:
+                self._planning.settle(number, [job], cancelled)
+
+    def check(self) -> None:
+        self.queues.check()
+        self.coordinator.check()
+        queued = sum(run.counts[states.QUEUED] for run in self._state.runs.by_number.values())
+        assert queued == self.queues.count
+        for node in self.coordinator.nodes.values():
+            assert node.lots == len(self._state.attempts.of_node(node.number)), node

@@ -1,0 +1,163 @@
+"""Which Pipeliner plans which run, the Router's own one included.
+
+The resident Planner serves small runs, and all while no Pipeliner is connected; it is
+reached by a call, so a chain's next job is known in the same turn as the outcome before.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+
+from pypelinin.cluster.desk import Desk, Peer
+from pypelinin.cluster.pipeliner import Planner
+from pypelinin.cluster.runs import RunRecord
+from pypelinin.cluster.scribe import Scribe
+from pypelinin.config import Limits
+from pypelinin.graph import states
+from pypelinin.wire.codec import Blobs, Record
+from pypelinin.wire.messages import AssignedRun, AssignRuns, JobsSettled, Settled, Withdraw
+from pypelinin.wire.rows import Assigned
+
+RESIDENT = 0
+BLOBS_IN_MESSAGE = 500
+STATES_BYTES_MAX = 200_000
+
+
+class Planning:
+    """Runs by the session of their Pipeliner (0: the resident one)."""
+
+    def __init__(self, scribe: Scribe, desk: Desk, limits: Limits) -> None:
+        self.owner: dict[int, int] = {}
+        self.resident = Planner(limits.batch_jobs_max)
+        self._scribe = scribe
+        self._desk = desk
+        self._limits = limits
+        self._inbox: list[Record] = []
+        self._settled: dict[int, tuple[array[int], bytearray]] = {}
+        self._withdrawn: dict[int, None] = {}
+
+    def assign(self, runs: Iterable[RunRecord]) -> None:
+        """Give each run to the Pipeliner that plans the fewest."""
+        groups: dict[int, list[RunRecord]] = {}
+        loads = {
+            session: sum(owner == session for owner in self.owner.values())
+            for session, peer in self._desk.peers.items()
+            if peer.role == "pipeliner"
+        }
+        for run in runs:
+            session = RESIDENT
+            if loads and run.header.jobs > self._limits.resident_jobs_max:
+                session = min(loads, key=loads.__getitem__)
+                loads[session] += 1
+            groups.setdefault(session, []).append(run)
+            self.owner[run.number] = session
+            self._settled.pop(run.number, None)
+            self._withdrawn.pop(run.number, None)
+        for session, group in groups.items():
+            self._assign_to(session, group)
+
+    def _assign_to(self, session: int, runs: list[RunRecord]) -> None:
+        assignment = self._scribe.state.next_assignment
+        name = self._desk.peers[session].name if session else "resident"
+        numbers = array("I", [run.number for run in runs])
+        self._scribe.write([Assigned(assignment, name, numbers)])
+        batch: list[AssignedRun] = []
+        blobs: list[bytes] = []
+        size = 0
+        for run in runs:
+            parts = [part[0] for part in run.parts if part is not None]
+            fresh = run.counts[states.OPEN] == run.header.jobs
+            known = b"" if fresh else bytes(run.states.translate(states.TO_RECORD))
+            if batch and (
+                len(blobs) + len(parts) > BLOBS_IN_MESSAGE or size + len(known) > STATES_BYTES_MAX
+            ):
+                self._tell(session, AssignRuns(tuple(batch), Blobs(blobs)))
+                batch, blobs, size = [], [], 0
+            batch.append(
+                AssignedRun(
+                    run.number, assignment, run.header.jobs, known, len(parts), run.cancelled
+                )
+            )
+            blobs += parts
+            size += len(known)
+        self._tell(session, AssignRuns(tuple(batch), Blobs(blobs)))
+
+    def _tell(self, session: int, message: Record) -> None:
+        if session == RESIDENT:
+            self._inbox.append(message)
+        elif session in self._desk.peers:
+            self._desk.tell(self._desk.peers[session], message)
+
+    def settle(self, number: int, jobs: Iterable[int], statuses: bytes) -> None:
+        """Final outcomes for whoever plans the run; sent at the end of the turn."""
+        if number not in self.owner:
+            return
+        found = self._settled.get(number)
+        if found is None:
+            found = self._settled[number] = (array("I"), bytearray())
+        found[0].extend(jobs)
+        found[1].extend(statuses)
+
+    def withdraw(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            if number in self.owner:
+                self._withdrawn[number] = None
+
+    def flush(self) -> Iterator[Record]:
+        """Send what was gathered; yields the resident Planner's answers."""
+        for session, numbers in self._by_owner(self._withdrawn).items():
+            self._tell(session, Withdraw(array("I", numbers)))
+        self._withdrawn.clear()
+        for session, numbers in self._by_owner(self._settled).items():
+            for message in self._cut(numbers):
+                self._tell(session, message)
+        self._settled.clear()
+        inbox, self._inbox = self._inbox, []
+        yield from self.resident.handle(inbox) if inbox else ()
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._inbox or self._settled or self._withdrawn)
+
+    def _by_owner(self, numbers: Iterable[int]) -> dict[int, list[int]]:
+        groups: dict[int, list[int]] = {}
+        for number in numbers:
+            groups.setdefault(self.owner[number], []).append(number)
+        return groups
+
+    def _cut(self, numbers: list[int]) -> Iterator[JobsSettled]:
+        batch: list[Settled] = []
+        size = 0
+        for number in numbers:
+            jobs, statuses = self._settled[number]
+            assignment = self._scribe.state.runs.by_number[number].assignment
+            for i in range(0, len(jobs), self._limits.batch_jobs_max):
+                end = i + self._limits.batch_jobs_max
+                batch.append(Settled(number, assignment, jobs[i:end], bytes(statuses[i:end])))
+                size += len(batch[-1].jobs) + 4
+                if size >= self._limits.batch_jobs_max:
+                    yield JobsSettled(tuple(batch))
+                    batch, size = [], 0
+        if batch:
+            yield JobsSettled(tuple(batch))
+
+    def finished(self, number: int) -> None:
+        self.owner.pop(number, None)
+
+    def is_from_owner(self, session: int, number: int, assignment: int) -> bool:
+        """Whether that Pipeliner still plans that run; an old assignment does not count."""
+        if self.owner.get(number) != session:
+            return False
+        return self._scribe.state.runs.by_number[number].assignment == assignment
+
+    def gone(self, peer: Peer) -> list[RunRecord]:
+        """The runs *peer* planned; they need another assignment."""
+        by_number = self._scribe.state.runs.by_number
+        session = peer.link.session
+        return [by_number[n] for n, owner in list(self.owner.items()) if owner == session]
+
+    def check(self) -> None:
+        self.resident.check()
+        for number in self.owner:
+            assert self._scribe.state.runs.by_number[number].open

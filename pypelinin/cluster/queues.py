@@ -1,0 +1,114 @@
+"""Who waits: ready jobs by what they need, fair between submitters.
+
+A class is all a node is chosen by: worker, labels, priority. Within a class each submitter
+has a line of its own and they take turns; a line holds segments (run, array of jobs), not
+an object a job.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from dataclasses import dataclass, field
+
+from pypelinin.wire.definitions import Kind
+
+ClassKey = tuple[int, str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(slots=True)
+class _Segment:
+    run: int
+    jobs: array[int]
+    begin: int = 0
+
+
+@dataclass(slots=True)
+class JobClass:
+    """Jobs that any node of the same kind can run; *served* orders classes in turns."""
+
+    worker: str
+    labels: dict[str, str]
+    priority: int
+    served: int = 0
+    count: int = 0
+    lines: dict[str, deque[_Segment]] = field(default_factory=dict)
+
+    def add(self, submitter: str, run: int, jobs: array[int], first: bool) -> None:
+        line = self.lines.get(submitter)
+        if line is None:
+            line = self.lines[submitter] = deque()
+        if first:
+            line.appendleft(_Segment(run, jobs))
+        else:
+            line.append(_Segment(run, jobs))
+        self.count += len(jobs)
+
+    def take(self, jobs_max: int) -> tuple[array[int], array[int]]:
+        """Up to *jobs_max* jobs as (runs, jobs), of the submitter whose turn it is."""
+        submitter, line = next(iter(self.lines.items()))
+        runs, jobs = array("I"), array("I")
+        while line and len(jobs) < jobs_max:
+            segment = line[0]
+            got = segment.jobs[segment.begin : segment.begin + jobs_max - len(jobs)]
+            segment.begin += len(got)
+            jobs += got
+            runs += array("I", [segment.run]) * len(got)
+            if segment.begin == len(segment.jobs):
+                line.popleft()
+        self.count -= len(jobs)
+        del self.lines[submitter]
+        if line:
+            self.lines[submitter] = line  # to the back: the others' turn
+        return runs, jobs
+
+
+class Queues:
+    """All classes; empty ones are dropped."""
+
+    def __init__(self) -> None:
+        self.classes: dict[ClassKey, JobClass] = {}
+        self.served = 0
+
+    def add(
+        self, kind: Kind, submitter: str, run: int, jobs: array[int], first: bool = False
+    ) -> None:
+        key = (-kind.priority, kind.worker, tuple(sorted(kind.labels.items())))
+        found = self.classes.get(key)
+        if found is None:
+            found = JobClass(kind.worker, kind.labels, kind.priority, self.served)
+            self.classes[key] = found
+        found.add(submitter, run, jobs, first)
+
+    def take(self, key: ClassKey, jobs_max: int) -> tuple[array[int], array[int]]:
+        found = self.classes[key]
+        self.served += 1
+        found.served = self.served
+        taken = found.take(jobs_max)
+        if not found.count:
+            del self.classes[key]
+        return taken
+
+    def drop(self, runs: set[int]) -> list[tuple[int, array[int]]]:
+        """Take out everything of *runs* (they were cancelled); returns (run, jobs)."""
+        dropped = []
+        for key, found in list(self.classes.items()):
+            for submitter, line in list(found.lines.items()):
+                for segment in [s for s in line if s.run in runs]:
+                    line.remove(segment)
+                    dropped.append((segment.run, segment.jobs[segment.begin :]))
+                    found.count -= len(segment.jobs) - segment.begin
+                if not line:
+                    del found.lines[submitter]
+            if not found.count:
+                del self.classes[key]
+        return dropped
+
+    @property
+    def count(self) -> int:
+        return sum(found.count for found in self.classes.values())
+
+    def check(self) -> None:
+        for found in self.classes.values():
+            waiting = [len(s.jobs) - s.begin for line in found.lines.values() for s in line]
+            assert found.count == sum(waiting) > 0

@@ -1,0 +1,39 @@
+"""Every typed "no" of the Router, in one place; `wire.refusal_error` makes the exception."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from pypelinin.wire.definitions import Refusal
+
+REMEDIES = {
+    "malformed": "Is the client of the same version? `pypelinin --version` tells.",
+    "busy": "Try again in a moment.",
+    "conflict": "Give another key, or submit exactly the same definition.",
+    "not found": "`pypelinin list` shows the runs; finished ones are kept for 7 days.",
+    "version": "Install the same version of pypelinin on both sides.",
+}
+
+
+def refuse(code: str, what: str, remedy: str = "") -> Refusal:
+    return Refusal(code, what, remedy or REMEDIES.get(code, ""))
+
+
+def unknown_worker(worker: str, known: list[str]) -> Refusal:
+    close = get_close_matches(worker, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return refuse(
+        "unknown worker",
+        f"No Broker offers a worker {worker!r}.{hint} Known: {', '.join(known) or 'none'}.",
+        "Start a Broker with the module that has it in __all__, or submit with "
+        "queue_anyway=True (--queue-anyway) to wait for one.",
+    )
+
+
+def no_such_labels(worker: str, labels: dict[str, str], nodes: list[str]) -> Refusal:
+    wanted = ", ".join(f"{key}={value}" for key, value in labels.items())
+    return refuse(
+        "impossible",
+        f"No node with worker {worker!r} carries the labels {wanted}. Nodes: {'; '.join(nodes)}.",
+        "Start a Broker with --label, or submit with queue_anyway=True (--queue-anyway).",
+    )

@@ -1,0 +1,451 @@
+"""The Router: the one authority, and the front desk for everybody.
+
+One turn: take all events, let the resident Pipeliner answer, match queues with nodes,
+then say what to send and write. Facts are rows, applied as they are written; whatever is
+sent builds on them and carries its basis, so hand-out need not wait for the commit. Only
+what says "accepted" or "finished" waits: answers to clients and acknowledgements on links.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from pypelinin.cluster import answers
+from pypelinin.cluster.coordinator import Node
+from pypelinin.cluster.desk import Desk, Peer
+from pypelinin.cluster.dispatch import Dispatch
+from pypelinin.cluster.events import (
+    CommitFailed,
+    Committed,
+    Malformed,
+    Received,
+    Stop,
+)
+from pypelinin.cluster.planning import RESIDENT, Planning
+from pypelinin.cluster.refusals import refuse
+from pypelinin.cluster.runs import RunRecord
+from pypelinin.cluster.scribe import Scribe
+from pypelinin.cluster.state import State
+from pypelinin.config import Limits
+from pypelinin.errors import BadMessage
+from pypelinin.graph import states
+from pypelinin.machine import Command, Event
+from pypelinin.wire.codec import Record, unpack_record
+from pypelinin.wire.definitions import BATCH_ROWS_MAX, FRAME_BYTES_MAX
+from pypelinin.wire.messages import (
+    AddJob,
+    AddPipeline,
+    Cancel,
+    Cluster,
+    Configuration,
+    ForgetRuns,
+    GetCluster,
+    GetConfiguration,
+    GetDefinition,
+    GetJob,
+    GetPipelines,
+    GetStatus,
+    HeldLot,
+    JobsFinished,
+    JobsReturned,
+    JoinBroker,
+    JoinPipeliner,
+    Leave,
+    NodeStatus,
+    PipelineAdded,
+    PipelineFinished,
+    PipelineSettled,
+    Progress,
+    Refused,
+    Rejoin,
+    Status,
+    Welcome,
+)
+from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed
+
+CLOCK_OFF_S = 5.0
+
+
+class Router:
+    """The Router daemon's machine. First `replay` every row, then `begin`."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        values: dict[str, object],
+        broadcast: str,
+        version: str,
+        wall_offset_s: float,
+        new_cluster: str,
+    ) -> None:
+        self.limits = limits
+        self.state = State(limits)
+        self.scribe = Scribe(self.state)
+        self.desk = Desk(self.scribe, limits)
+        self.planning = Planning(self.scribe, self.desk, limits)
+        self.dispatch = Dispatch(self.scribe, self.desk, self.planning, limits)
+        self._values = values
+        self._broadcast = broadcast
+        self._version = version
+        self._wall_offset_s = wall_offset_s
+        self._new_cluster = new_cluster
+        self._started_at = 0.0
+        self._awaited: dict[int, float] = {}
+        self._old: list[RunRecord] = []
+        self._retention_at = 0.0
+        self._finished: list[RunRecord] = []
+
+    # --- life --------------------------------------------------------------------------
+
+    def replay(self, row: Record) -> None:
+        self.state.apply(row)
+
+    def begin(self, now: float) -> list[Command]:
+        """A new epoch: every assignment is void, members have a lease's time to return."""
+        cluster = self.state.cluster or self._new_cluster
+        base = self.state.lsn
+        self._started_at = now + self._wall_offset_s
+        self.scribe.write([Epoch(self.state.epoch + 1, base, cluster, self._started_at)])
+        self.desk.begin_turn(now)
+        for node in self.state.members:
+            self._awaited[node] = now + self.limits.node_lease_s
+        self._old = [run for run in self.state.runs.by_number.values() if run.open]
+        if self._old:
+            text = f"Going on with {len(self._old)} runs, waiting for {len(self._awaited)} nodes."
+            self.scribe.say("info", text)
+        self._release_old()
+        return self._end_turn(now)
+
+    def handle(self, batch: Sequence[Event], now: float) -> list[Command]:
+        self.desk.begin_turn(now)
+        for event in batch:
+            match event:
+                case Received(peer, envelope):
+                    if envelope.session:
+                        found = self.desk.receive(peer, envelope, now)
+                        if found is not None:
+                            self._from_member(*found, now)
+                    else:
+                        self._request(peer, envelope.message, now)
+                case Committed(lsn):
+                    self.desk.committed(lsn)
+                case Malformed(peer, code, what):
+                    self.scribe.answer(peer, Refused(0, refuse(code, what)))
+                case CommitFailed(what):
+                    return [Stop(f"The journal takes no more rows: {what}")]
+        self._due(now)
+        return self._end_turn(now)
+
+    def _end_turn(self, now: float) -> list[Command]:
+        self._plan(now)
+        self.dispatch.hand_out()
+        self._tell_finished()
+        self.desk.end_turn(self.state.lsn)
+        return self.scribe.take()
+
+    def _plan(self, now: float) -> None:
+        """Tell the Pipeliners what is settled; the resident one answers at once."""
+        while self.planning.pending:
+            for message in self.planning.flush():
+                self._from_pipeliner(RESIDENT, message, now)
+
+    def deadline(self) -> float:
+        times = [self.desk.deadline(), *self._awaited.values()]
+        if self.dispatch.retries:
+            times.append(self.dispatch.retries[0][0])
+        return min(times)
+
+    def _due(self, now: float) -> None:
+        """Whatever time has brought: silence, tries again, old runs, old history."""
+        for peer in self.desk.silent(now):
+            self._lost(peer, "silent", now)
+        for node, until in list(self._awaited.items()):
+            if now >= until:
+                name = self.state.members[node].name
+                self.scribe.say("warning", f"Node {name} did not come back.")
+                self._node_left(node, "did not come back", now)
+        self.dispatch.due(now)
+        if now >= self._retention_at:
+            self._retention_at = now + 60.0
+            self.scribe.write(self.state.runs.judge_retention(now + self._wall_offset_s))
+        self.desk.ping(now)
+
+    # --- clients -----------------------------------------------------------------------
+
+    def _request(self, peer: bytes, message: Record, now: float) -> None:
+        match message:
+            case AddPipeline():
+                self._add_pipeline(peer, message, now)
+            case GetStatus():
+                if message.watch:
+                    for run in filter(None, map(self.state.runs.get, message.runs)):
+                        run.watchers[peer] = None
+                self.scribe.answer(peer, answers.status(self.state, message))
+            case GetPipelines():
+                self.scribe.answer(peer, answers.pipelines(self.state, message))
+            case GetDefinition():
+                reply = answers.definition(self.state, self.dispatch.coordinator, message)
+                self.scribe.answer(peer, reply)
+            case GetCluster():
+                self.scribe.answer(peer, self._cluster(message, now))
+            case Cancel():
+                self._cancel(peer, message)
+            case GetConfiguration():
+                self._configuration(peer, message, now)
+            case JoinBroker():
+                self._join_broker(peer, message, now)
+            case JoinPipeliner():
+                self._join_pipeliner(peer, message, now)
+            case Rejoin():
+                pass
+            case _:
+                text = f"{type(message).__name__} is nothing a client can ask."
+                self.scribe.answer(peer, Refused(0, refuse("malformed", text)))
+
+    def _configuration(self, peer: bytes, message: GetConfiguration, now: float) -> None:
+        wall = now + self._wall_offset_s
+        if message.clock and abs(message.clock - wall) > CLOCK_OFF_S:
+            off = message.clock - wall
+            text = f"The clock of a {message.role} is off by {off:+.0f} s; only shown times suffer."
+            self.scribe.say("warning", text)
+        if message.seen_epoch > self.state.epoch:
+            text = f"This Router is at epoch {self.state.epoch}, you saw {message.seen_epoch}."
+            self.scribe.answer(peer, Refused(message.request, refuse("version", text)))
+            return
+        reply = Configuration(
+            message.request, self.state.cluster, self.state.epoch, self._version,
+            self._broadcast, self._values, wall,
+        )  # fmt: skip
+        self.scribe.answer(peer, reply)
+
+    def _add_pipeline(self, peer: bytes, message: AddPipeline, now: float) -> None:
+        if self.dispatch.queues.count > self.limits.queued_jobs_max:
+            refusal = refuse("busy", f"{self.dispatch.queues.count:,} jobs are queued already.")
+            self.scribe.answer(peer, Refused(message.request, refusal))
+            return
+        results = []
+        opened = []
+        wall = now + self._wall_offset_s
+        for added, rows in self.state.runs.judge_parts(
+            message, wall, self.dispatch.coordinator.refusal
+        ):
+            self.scribe.write(rows)
+            results.append(added)
+            run = self.state.runs.get(added.run)
+            if run is None:
+                continue
+            if message.watch:
+                run.watchers[peer] = None
+            if rows and run.complete:
+                opened.append(run)
+        self.planning.assign(opened)
+        self.scribe.answer(peer, PipelineAdded(message.request, tuple(results)))
+
+    def _cancel(self, peer: bytes, message: Cancel) -> None:
+        runs = [run for run in map(self.state.runs.get, message.runs) if run is not None]
+        fresh = [run for run in runs if run.open and not run.cancelled]
+        self.scribe.write(self.state.runs.judge_cancel(runs))
+        self.planning.withdraw(run.number for run in fresh)
+        self.dispatch.cancel(fresh)
+        self._plan(0.0)
+        rows = [run.status() for run in runs[:BATCH_ROWS_MAX]]
+        self.scribe.answer(peer, Status(message.request, tuple(rows)))
+
+    def _cluster(self, message: GetCluster, now: float) -> Cluster:
+        nodes = []
+        for peer in self.desk.peers.values():
+            node = self.dispatch.coordinator.nodes.get(peer.node)
+            running = sum(
+                len(lot.jobs) - lot.next for lot in self.state.attempts.of_node(peer.node)
+            )
+            planned = sum(owner == peer.link.session for owner in self.planning.owner.values())
+            nodes.append(
+                NodeStatus(
+                    peer.name, peer.role, "draining" if node and not node.slots else "up",
+                    node.slots if node else 0, running if node else 0,
+                    tuple(sorted(node.workers)) if node else (), node.labels if node else {},
+                    now - peer.heard_at, planned,
+                )
+            )  # fmt: skip
+        for member in self._awaited:
+            name = self.state.members[member].name
+            nodes.append(NodeStatus(name, "broker", "awaited", 0, 0, (), {}, 0.0))
+        running = sum(len(lot.jobs) - lot.next for lot in self.state.attempts.lots.values())
+        runs = self.state.runs
+        return Cluster(
+            message.request, self.state.cluster, self.state.epoch, self._version, tuple(nodes),
+            runs.open_count, len(runs.finished_order), self.dispatch.queues.count, running,
+            self.state.lsn, self._started_at,
+        )  # fmt: skip
+
+    # --- members -----------------------------------------------------------------------
+
+    def _join_broker(self, address: bytes, message: JoinBroker, now: float) -> None:
+        if not self.desk.fresh(message.incarnation, message.hello):
+            return
+        node = self._node_of(message, now)
+        old = self.desk.by_name("broker", message.name)
+        if old is not None:
+            self.desk.dismiss(old)
+        peer = self.desk.admit(
+            address, "broker", message.name, message.incarnation, message.hello, now
+        )
+        peer.node = node
+        self.dispatch.coordinator.nodes[node] = Node(
+            node, message.name, message.incarnation, frozenset(message.workers),
+            message.labels, message.slots, message.ahead,
+        )  # fmt: skip
+        drop = self._adopt(node, message, now)
+        self.dispatch.coordinator.nodes[node].lots = len(self.state.attempts.of_node(node))
+        self._welcome(peer, message.incarnation, message.hello, drop)
+        self._awaited.pop(node, None)
+        self._release_old()
+
+    def _node_of(self, message: JoinBroker, now: float) -> int:
+        """The node's number; a new incarnation ends what the one before had."""
+        for member in list(self.state.members.values()):
+            if member.name != message.name:
+                continue
+            if member.incarnation == message.incarnation:
+                return member.node
+            self._node_left(member.node, "a new incarnation came", now)
+        node = self.state.next_node
+        self.scribe.write([Joined(node, message.name, message.incarnation)])
+        self.scribe.say("info", f"Broker {message.name} joined with {message.slots} slots.")
+        self.scribe.publish("node joined", node=message.name, slots=message.slots)
+        return node
+
+    def _adopt(self, node: int, message: JoinBroker, now: float) -> list[int]:
+        """Compare the node's inventory with the journal; returns the fences that are void."""
+        void: list[int] = []
+        told: dict[int, HeldLot] = {}
+        for packed in message.held:
+            try:
+                held = unpack_record(HeldLot, packed, FRAME_BYTES_MAX)
+            except BadMessage:
+                continue
+            good, rows = self.state.attempts.judge_held(self.state.epoch, node, held)
+            if not good:
+                void.append(held.fence)
+                continue
+            told[held.fence] = held
+            progress = Progress(held.fence, 0, held.statuses, held.failures)
+            adopted = [row for row in rows if not isinstance(row, LotsClosed)]
+            self.scribe.write(adopted)
+            self.dispatch.progressed(node, [progress], now)
+            if len(adopted) != len(rows):
+                self.dispatch.close([row for row in rows if row not in adopted], now)
+        missing = [lot for lot in self.state.attempts.of_node(node) if lot.fence not in told]
+        self.dispatch.close(self.state.attempts.judge_close(missing, lost=False), now)
+        return void
+
+    def _join_pipeliner(self, address: bytes, message: JoinPipeliner, now: float) -> None:
+        if not self.desk.fresh(message.incarnation, message.hello):
+            return
+        old = self.desk.by_name("pipeliner", message.name)
+        orphans = [] if old is None else self.planning.gone(old)
+        if old is not None:
+            self.desk.dismiss(old)
+        peer = self.desk.admit(
+            address, "pipeliner", message.name, message.incarnation, message.hello, now
+        )
+        self._welcome(peer, message.incarnation, message.hello, [])
+        self.scribe.say("info", f"Pipeliner {message.name} joined.")
+        self.planning.assign(orphans)
+
+    def _welcome(self, peer: Peer, incarnation: str, hello: int, drop: list[int]) -> None:
+        welcome = Welcome(
+            incarnation, hello, peer.link.session, self.state.cluster, self.state.epoch,
+            self.state.lsn, tuple(drop),
+        )  # fmt: skip
+        # a member must never see rows that can still be lost with this epoch's first
+        self.scribe.answer(peer.address, welcome)
+
+    def _lost(self, peer: Peer, why: str, now: float) -> None:
+        """The lease of *peer* is over, or it said goodbye."""
+        self.desk.dismiss(peer)
+        self.scribe.say("warning", f"{peer.role} {peer.name} is gone ({why}).")
+        if peer.role == "broker":
+            self._node_left(peer.node, why, now)
+        else:
+            self.planning.assign(self.planning.gone(peer))
+
+    def _node_left(self, node: int, why: str, now: float) -> None:
+        lots = self.state.attempts.of_node(node)
+        name = self.state.members[node].name
+        self.dispatch.close(self.state.attempts.judge_close(lots, lost=why != "left"), now, name)
+        self.scribe.write([Left(node, why)])
+        self.dispatch.coordinator.nodes.pop(node, None)
+        self._awaited.pop(node, None)
+        self.scribe.publish("node left", node=name, why=why)
+        self._release_old()
+
+    def _release_old(self) -> None:
+        """Runs of the epoch before go on once every node told what it has."""
+        if self._old and not self._awaited:
+            runs, self._old = [run for run in self._old if run.open], []
+            self.planning.assign(runs)
+
+    def _from_member(self, peer: Peer, message: Record, now: float) -> None:
+        match message:
+            case JobsFinished(lots):
+                self.dispatch.progressed(peer.node, lots, now)
+            case GetJob(slots, ahead, pace) if peer.node in self.dispatch.coordinator.nodes:
+                node = self.dispatch.coordinator.nodes[peer.node]
+                node.slots, node.ahead, node.pace = slots, ahead, pace
+            case JobsReturned(lots):
+                for lot in lots:
+                    rows = self.state.attempts.judge_returned(peer.node, lot.fence, lot.start)
+                    self.dispatch.close(rows, now)
+            case Leave():
+                self._lost(peer, "left", now)
+            case AddJob() | PipelineSettled() if peer.role == "pipeliner":
+                self._from_pipeliner(peer.link.session, message, now)
+
+    # --- jobs --------------------------------------------------------------------------
+
+    def _from_pipeliner(self, session: int, message: Record, now: float) -> None:
+        by_number = self.state.runs.by_number
+        if isinstance(message, AddJob):
+            for ready in message.runs:
+                if self.planning.is_from_owner(session, ready.number, ready.assignment):
+                    self.dispatch.enqueue(by_number[ready.number], ready.jobs)
+        elif isinstance(message, PipelineSettled):
+            for settled in message.runs:
+                if not self.planning.is_from_owner(session, settled.number, settled.assignment):
+                    continue
+                run = by_number[settled.number]
+                if run.counts[states.OUT] or run.counts[states.QUEUED]:
+                    continue
+                self.scribe.write([FinishedRun(run.number, now + self._wall_offset_s)])
+                self.planning.finished(run.number)
+                self._finished.append(run)
+
+    def _tell_finished(self) -> None:
+        """The news of this turn, to those who watch and those who can forget."""
+        if not self._finished:
+            return
+        watched: dict[bytes, list[RunRecord]] = {}
+        for run in self._finished:
+            for watcher in run.watchers:
+                watched.setdefault(watcher, []).append(run)
+            run.watchers = {}
+        for watcher, runs in watched.items():
+            for i in range(0, len(runs), BATCH_ROWS_MAX):
+                rows = tuple(run.status() for run in runs[i : i + BATCH_ROWS_MAX])
+                self.scribe.answer(watcher, PipelineFinished(rows))
+        self.scribe.publish("pipeline finished", runs=[run.id for run in self._finished[:1000]])
+        for peer in self.desk.peers.values():
+            known = [run.number for run in self._finished if run.number in peer.runs]
+            if known and peer.role == "broker":
+                for number in known:
+                    del peer.runs[number]
+                self.desk.tell(peer, ForgetRuns(array("I", known)))
+        self._finished = []
+
+    def check(self) -> None:
+        self.state.check()
+        self.desk.check()
+        self.planning.check()
+        self.dispatch.check()

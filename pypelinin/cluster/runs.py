@@ -1,0 +1,336 @@
+"""Who exists: submitted runs, their parts, assignment, cancelling, verdict, retention.
+
+`judge_*` look at the state and return rows or refusals; `apply` takes rows without
+conditions, in life and in replay alike. Jobs are bytes in `RunRecord.states`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pypelinin.cluster.refusals import refuse
+from pypelinin.config import Limits
+from pypelinin.errors import BadMessage, DefinitionError
+from pypelinin.graph import states
+from pypelinin.graph.graph import JOBS_MAX, Graph
+from pypelinin.wire.codec import Record, unpack_record
+from pypelinin.wire.definitions import (
+    FRAME_BYTES_MAX,
+    Details,
+    Failure,
+    Header,
+    Kind,
+    Place,
+    Refusal,
+    Structure,
+)
+from pypelinin.wire.messages import Added, AddPipeline, RunStatus
+from pypelinin.wire.rows import (
+    CancelledRuns,
+    FailedJob,
+    FinishedRun,
+    Forgotten,
+    PartAdded,
+    Submitted,
+)
+
+NIL = b"\xc0"
+KINDS_MAX = 10_000
+PARTS_MAX = 10_000
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """One run in the Router. *parts* holds (structure, details) as they were received."""
+
+    number: int
+    header: Header
+    header_bytes: bytes
+    at: float
+    parts: list[tuple[bytes, bytes] | None]
+    lsn: int = 0
+    missing: int = 0
+    states: bytearray = field(default_factory=bytearray)
+    counts: list[int] = field(default_factory=lambda: [0] * 8)
+    kind_of: array[int] = field(default_factory=lambda: array("I"))
+    ends: array[int] = field(default_factory=lambda: array("I"))
+    payloads: bytearray = field(default_factory=bytearray)
+    failures: dict[int, Failure] = field(default_factory=dict)
+    failed_again: Counter[int] = field(default_factory=Counter)
+    lost: Counter[int] = field(default_factory=Counter)
+    cancelled: bool = False
+    finished_at: float = 0.0
+    assignment: int = 0
+    watchers: dict[bytes, None] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.header.run
+
+    @property
+    def complete(self) -> bool:
+        return self.missing == 0
+
+    @property
+    def open(self) -> bool:
+        return self.missing == 0 and not self.finished_at
+
+    @property
+    def state(self) -> str:
+        if not self.finished_at:
+            return "running"
+        if self.counts[states.FAILED]:
+            return "failed"
+        return "cancelled" if self.cancelled and self.counts[states.CANCELLED] else "done"
+
+    def kind(self, job: int) -> Kind:
+        return self.header.kinds[self.kind_of[job] if self.kind_of else 0]
+
+    def payload(self, job: int) -> bytes:
+        """The job's own msgpack value: its name and data."""
+        if not self.ends:
+            return NIL
+        return bytes(self.payloads[self.ends[job - 1] if job else 0 : self.ends[job]])
+
+    def set_state(self, job: int, state: int) -> None:
+        self.counts[self.states[job]] -= 1
+        self.counts[state] += 1
+        self.states[job] = state
+
+    def status(self) -> RunStatus:
+        job, error = next(iter(self.failures.items()), (0, None))
+        counts = self.counts
+        return RunStatus(
+            self.id, self.state, self.header.jobs, counts[states.DONE], counts[states.FAILED],
+            counts[states.SKIPPED], counts[states.CANCELLED], self.at, self.finished_at,
+            error, str(job) if error else "", self.header.labels, "", counts[states.OUT],
+        )  # fmt: skip
+
+
+class Runs:
+    """All runs the Router knows, by number and by id."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.by_number: dict[int, RunRecord] = {}
+        self.numbers: dict[str, int] = {}
+        self.next_number = 1
+        self.open_count = 0
+        self.finished_order: dict[int, None] = {}
+        self._partial_bytes = 0
+
+    def get(self, run: str) -> RunRecord | None:
+        number = self.numbers.get(run)
+        return None if number is None else self.by_number[number]
+
+    # --- judging -----------------------------------------------------------------------
+
+    def judge_parts(
+        self, message: AddPipeline, wall: float, fits: Callable[[Kind], Refusal | None]
+    ) -> Iterator[tuple[Added, list[Record]]]:
+        """For each part of the message: the answer, and the rows to write and apply.
+
+        The caller applies the rows of one part before it asks for the next.
+        """
+        blobs = message.blobs
+        if len(blobs) != 3 * len(message.places):
+            yield Added("", refuse("malformed", "Each part is three frames.")), []
+            return
+        for i, place in enumerate(message.places):
+            header_bytes, structure, details = blobs[3 * i : 3 * i + 3]
+            try:
+                header = unpack_record(Header, header_bytes, FRAME_BYTES_MAX)
+                refusal, rows = self._judge_part(
+                    place, header, header_bytes, structure, details, wall,
+                    None if message.queue_anyway else fits,
+                )  # fmt: skip
+            except (BadMessage, DefinitionError) as error:
+                yield Added("", refuse("malformed", f"A part is not valid: {error.what}")), []
+                continue
+            yield Added(header.run, refusal), rows
+
+    def _judge_part(
+        self,
+        place: Place,
+        header: Header,
+        header_bytes: bytes,
+        structure: bytes,
+        details: bytes,
+        wall: float,
+        fits: Callable[[Kind], Refusal | None] | None,
+    ) -> tuple[Refusal | None, list[Record]]:
+        rows: list[Record] = []
+        run = self.get(header.run)
+        if run is None:
+            refusal = self._judge_header(header, place, fits)
+            if refusal is not None:
+                return refusal, []
+            number = self.next_number
+            rows.append(Submitted(number, place.total, header_bytes, wall))
+            missing = place.total
+        else:
+            if run.header.digest != header.digest or len(run.parts) != place.total:
+                return refuse("conflict", f"Run {header.run} exists with other content."), []
+            if run.complete or run.parts[place.index] is not None:
+                return None, []
+            number, missing = run.number, run.missing
+        if not 0 <= place.index < place.total:
+            return refuse("malformed", "The part is outside its run."), []
+        if self._partial_bytes + len(structure) + len(details) > self.limits.partial_bytes_max:
+            return refuse("busy", "Too many incomplete definitions."), []
+        _checked_part(header, structure, details)
+        rows.append(PartAdded(number, place.index, structure, details))
+        if missing == 1:
+            refusal = self._judge_whole(header, run, place.index, structure)
+            if refusal is not None:
+                return refusal, [] if run is None else [Forgotten(array("I", [number]))]
+        return None, rows
+
+    def _judge_header(
+        self, header: Header, place: Place, fits: Callable[[Kind], Refusal | None] | None
+    ) -> Refusal | None:
+        if not 1 <= header.jobs <= JOBS_MAX or not 1 <= len(header.kinds) <= KINDS_MAX:
+            return refuse("malformed", "A run has 1 to 1,000,000 jobs and at least one kind.")
+        if not 1 <= place.total <= PARTS_MAX or not 8 <= len(header.run) <= 64:
+            return refuse("malformed", "The run's id or number of parts is out of bounds.")
+        for kind in header.kinds if fits is not None else ():
+            assert fits is not None
+            refusal = fits(kind)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _judge_whole(
+        self, header: Header, run: RunRecord | None, index: int, structure: bytes
+    ) -> Refusal | None:
+        """All parts are here: do they follow each other and make up the run?"""
+        parts = [None] if run is None else run.parts
+        expected = 0
+        for i, part in enumerate(parts):
+            packed = structure if i == index else part[0] if part is not None else b""
+            decoded = unpack_record(Structure, packed, FRAME_BYTES_MAX)
+            if decoded.first != expected:
+                return refuse("malformed", f"Part {i} does not begin at job {expected}.")
+            expected += len(decoded.offsets) - 1
+        if expected != header.jobs:
+            return refuse("malformed", f"{expected} jobs came, {header.jobs} were announced.")
+        return None
+
+    def judge_cancel(self, runs: Iterable[RunRecord]) -> list[Record]:
+        numbers = [run.number for run in runs if run.open and not run.cancelled]
+        return [CancelledRuns(array("I", numbers))] if numbers else []
+
+    def judge_retention(self, wall: float) -> list[Record]:
+        """Finished runs that are too old or too many."""
+        gone: list[int] = []
+        surplus = len(self.finished_order) - self.limits.history_runs_max
+        for number in self.finished_order:
+            old = wall - self.by_number[number].finished_at > self.limits.history_s
+            if not old and len(gone) >= surplus:
+                break
+            gone.append(number)
+        return [Forgotten(array("I", gone))] if gone else []
+
+    # --- applying ----------------------------------------------------------------------
+
+    def apply(self, row: Record, lsn: int) -> None:
+        """Take a fact about runs; unconditional."""
+        match row:
+            case Submitted():
+                self._submitted(row, lsn)
+            case PartAdded():
+                self._part_added(row, lsn)
+            case CancelledRuns(runs):
+                for number in runs:
+                    self.by_number[number].cancelled = True
+                    self.by_number[number].lsn = lsn
+            case FinishedRun():
+                self._finished(row, lsn)
+            case Forgotten(runs):
+                for number in runs:
+                    self._forget(number)
+
+    def _submitted(self, row: Submitted, lsn: int) -> None:
+        header = unpack_record(Header, row.header, FRAME_BYTES_MAX)
+        run = RunRecord(row.number, header, row.header, row.at, [None] * row.parts, lsn, row.parts)
+        self.by_number[row.number] = run
+        self.numbers[header.run] = row.number
+        self.next_number = row.number + 1
+
+    def _part_added(self, row: PartAdded, lsn: int) -> None:
+        run = self.by_number[row.number]
+        run.parts[row.index] = (row.structure, row.details)
+        run.missing -= 1
+        run.lsn = lsn
+        self._partial_bytes += len(row.structure) + len(row.details)
+        if run.missing:
+            return
+        for part in run.parts:
+            assert part is not None
+            self._partial_bytes -= len(part[0]) + len(part[1])
+            details = unpack_record(Details, part[1], FRAME_BYTES_MAX)
+            run.kind_of.extend(details.kind_of)
+            base = len(run.payloads)
+            run.ends.extend(array("I", [base + end for end in details.ends]))
+            run.payloads += details.payloads
+        run.states = bytearray(run.header.jobs)
+        run.counts[states.OPEN] = run.header.jobs
+        self.open_count += 1
+
+    def _finished(self, row: FinishedRun, lsn: int) -> None:
+        run = self.by_number[row.number]
+        rest = states.CANCELLED if run.cancelled else states.SKIPPED
+        for job, state in enumerate(run.states):
+            if state not in states.ENDED:
+                run.set_state(job, rest)
+        run.finished_at = row.at
+        run.lsn = lsn
+        run.failed_again.clear()
+        run.lost.clear()
+        self.open_count -= 1
+        self.finished_order[row.number] = None
+
+    def _forget(self, number: int) -> None:
+        run = self.by_number.pop(number)
+        del self.numbers[run.id]
+        self.finished_order.pop(number, None)
+        if not run.complete:
+            self._partial_bytes -= sum(len(p[0]) + len(p[1]) for p in run.parts if p is not None)
+        elif not run.finished_at:
+            self.open_count -= 1
+
+    def keep_failure(self, failed: FailedJob) -> None:
+        run = self.by_number[failed.run]
+        if len(run.failures) < self.limits.kept_failures_max:
+            run.failures[failed.job] = failed.failure
+
+    def check(self) -> None:
+        assert self.open_count == sum(run.open for run in self.by_number.values())
+        for run in self.by_number.values():
+            if run.complete:
+                assert sum(run.counts) == len(run.states) == run.header.jobs
+                for state in range(8):
+                    assert run.counts[state] == run.states.count(state), (run.number, state)
+            if run.finished_at:
+                assert all(state in states.ENDED for state in run.states)
+
+
+def _checked_part(header: Header, packed_structure: bytes, packed_details: bytes) -> None:
+    """Raise BadMessage or DefinitionError unless the part is sound in itself."""
+    structure = unpack_record(Structure, packed_structure, FRAME_BYTES_MAX)
+    details = unpack_record(Details, packed_details, FRAME_BYTES_MAX)
+    jobs = len(structure.offsets) - 1
+    if jobs < 1 or details.first != structure.first or structure.first + jobs > header.jobs:
+        raise BadMessage("its jobs are not within the run")
+    Graph(structure.offsets, structure.upstreams).check(structure.first)
+    if len(details.kind_of) not in (0, jobs) or (not details.kind_of and len(header.kinds) > 1):
+        raise BadMessage("it does not have one kind for each job")
+    if details.kind_of and max(details.kind_of) >= len(header.kinds):
+        raise BadMessage("it names a kind that the header lacks")
+    if len(details.ends) not in (0, jobs) or (details.ends or [0])[-1] != len(details.payloads):
+        raise BadMessage("its payloads do not have one end for each job")
+    if any(low > high for low, high in zip(details.ends, details.ends[1:], strict=False)):
+        raise BadMessage("the ends of its payloads fall")

@@ -1,0 +1,114 @@
+"""What happens in a Broker's slots, and what the Broker asks of them."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+from pypelinin.machine import Command, Event
+from pypelinin.wire.definitions import Failure
+from pypelinin.wire.messages import JobFailure
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStarted(Event):
+    """*slot* imported the user's modules; *failure* says why it could not."""
+
+    slot: int
+    workers: tuple[str, ...]
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotProgressed(Event):
+    """The next jobs of the lot on *slot* ended so; *elapsed_s* is what they took."""
+
+    slot: int
+    statuses: bytes
+    failures: tuple[JobFailure, ...]
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRecalled(Event):
+    """The last *count* jobs of the lot on *slot* were taken back unbegun."""
+
+    slot: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotExited(Event):
+    """The process of *slot* is gone; *unbegun* jobs of its lot were not touched."""
+
+    slot: int
+    failure: Failure
+    unbegun: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain(Event):
+    """Finish what runs, take nothing new, then stop; asked again: stop now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartSlot(Command):
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillSlot(Command):
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunLot(Command):
+    """Run these jobs on *slot* in order; *headers* are runs it may not know yet.
+
+    *fence* is the first job's. *payloads* are the whole lot's: pass over *skip* of them.
+    """
+
+    slot: int
+    fence: int
+    skip: int
+    worker: str
+    runs: array[int]
+    jobs: array[int]
+    payloads: bytes
+    headers: dict[int, tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class RecallLot(Command):
+    """Take back what the lot on *slot* has not begun; answered by SlotRecalled."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configured(Command):
+    """What the Router wants all Brokers to use: store configuration, interval."""
+
+    values: dict[str, object]
+
+
+@dataclass(slots=True)
+class HeldJobs:
+    """A lot on this node; job i of it ended with *statuses[i]*."""
+
+    fence: int
+    worker: str
+    runs: array[int]
+    jobs: array[int]
+    payloads: bytes
+    epoch: int
+    lsn: int
+    end: int
+    statuses: bytearray = field(default_factory=bytearray)
+    failures: list[JobFailure] = field(default_factory=list)
+    reported: int = 0
+    returned: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return len(self.statuses) == self.end

@@ -1,0 +1,1 @@
+"""The one set of rules that decides which job runs when; knows no attempt, node or time."""

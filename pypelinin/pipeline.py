@@ -1,0 +1,258 @@
+"""A pipeline: the directed acyclic graph of jobs a user submits.
+
+    Pipeline({Job("Downloader"): (Job("GetText"), Job("GetLinks"))}, data={"url": ...})
+
+The graph is a mapping, or a list of pairs, of jobs or tuples/lists of jobs to what runs
+after them: a job, a tuple or list of jobs, or None or () for nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pypelinin.errors import DefinitionError
+from pypelinin.graph.fingerprint import digest
+from pypelinin.graph.graph import Graph, order
+from pypelinin.graph.job import Job, checked_labels, checked_priority, checked_retries
+from pypelinin.wire.codec import pack_plain, pack_record
+from pypelinin.wire.definitions import (
+    FRAME_BYTES_MAX,
+    PART_BYTES_MAX,
+    PART_JOBS_MAX,
+    Details,
+    Failure,
+    Header,
+    Kind,
+    Structure,
+)
+
+Jobs = Job | Sequence[Job] | None
+Pack = Callable[[str, object], bytes]
+"""Turns (what it is, value) into bytes that begin with "m" (msgpack) or "p" (pickle)."""
+Part = tuple[bytes, bytes]
+NIL = b"\xc0"
+
+
+class Pipeline:
+    """Jobs, their order, and the *data* all of them get.
+
+    *labels* are for people and show in lists; *priority* and *retries* are the defaults
+    of its jobs. Raises Cycle (a ValueError) with the path if the jobs wait for each
+    other, DefinitionError for what is not a graph of jobs.
+
+    Two pipelines are equal if graph and data are. What the cluster says about it stands
+    in `id`, `state`, `error`, `started_at`, `finished_at` and `duration`, kept up to date
+    by the PipelineManager that started it.
+    """
+
+    def __init__(
+        self,
+        graph: Mapping[Any, Jobs] | Iterable[tuple[Any, Jobs]],
+        data: Any = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        priority: int = 0,
+        retries: int = 0,
+    ) -> None:
+        jobs, edges = _read(graph)
+        self.jobs, self.graph = order(jobs, edges)
+        self.data = data
+        self.labels = checked_labels(labels or {})
+        self.priority = checked_priority(priority)
+        self.retries = checked_retries(retries)
+        self.id: str | None = None
+        self.state = "new"
+        self.error: Failure | None = None
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from being accepted to the last outcome; None until finished."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return self.finished_at - self.started_at
+
+    @property
+    def starters(self) -> tuple[Job, ...]:
+        """The jobs that wait for nothing."""
+        return tuple(job for i, job in enumerate(self.jobs) if not self.graph.upstreams_of(i))
+
+    @property
+    def edges(self) -> list[tuple[Job, Job]]:
+        """(upstream, downstream), in the order of the downstreams."""
+        return [
+            (self.jobs[up], job)
+            for i, job in enumerate(self.jobs)
+            for up in self.graph.upstreams_of(i)
+        ]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pipeline):
+            return NotImplemented
+        return self._identity() == other._identity() and bool(self.data == other.data)
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[frozenset[Job], frozenset[tuple[Job, Job]]]:
+        return frozenset(self.jobs), frozenset(self.edges)
+
+    def __repr__(self) -> str:
+        names = ", ".join(job.name for job in self.jobs[:5])
+        more = f", ... {len(self.jobs) - 5} more" if len(self.jobs) > 5 else ""
+        run = f", id={self.id!r}, state={self.state!r}" if self.id else ""
+        return f"<Pipeline jobs=[{names}{more}]{run}>"
+
+    def __str__(self) -> str:
+        """The graph in the DOT language."""
+        lines = [f"    {_quoted(up.name)} -> {_quoted(down.name)};" for up, down in self.edges]
+        linked = {job for edge in self.edges for job in edge}
+        lines += [f"    {_quoted(job.name)};" for job in self.jobs if job not in linked]
+        return "\n".join(["digraph pipeline {", *lines, "}"])
+
+    def save_dot(self, filename: str) -> None:
+        """Write `str(self)` to *filename*; `dot -Tsvg` draws it."""
+        with open(filename, "w", encoding="utf-8") as file:
+            file.write(f"{self}\n")
+
+    def compile(self, run: str, submitter: str, pack: Pack) -> tuple[bytes, list[Part]]:
+        """(header, parts of (structure, details)) as they go to the Router under id *run*.
+
+        Raises what *pack* raises for data that cannot be sent, DefinitionError for data
+        over a frame's limit.
+        """
+        kinds: dict[tuple[Any, ...], int] = {}
+        kind_of = array("I", [self._kind(job, kinds) for job in self.jobs])
+        payload = pack("the pipeline's data", self.data)
+        payloads = [_job_payload(job, pack) for job in self.jobs]
+        if len(payload) > FRAME_BYTES_MAX // 2 or any(len(p) > PART_BYTES_MAX for p in payloads):
+            raise DefinitionError(
+                f"The data of the pipeline or a job is over {PART_BYTES_MAX // 2**20} MiB.",
+                remedy="Keep it in the store and send its name.",
+            )
+        plain = all(payload == NIL for payload in payloads)
+        parts = [
+            _part(self.graph, begin, end, kind_of if len(kinds) > 1 else None,
+                  None if plain else payloads)
+            for begin, end in _cuts(self.graph, payloads)
+        ]  # fmt: skip
+        listed = tuple(Kind(*key[:1], dict(key[1]), *key[2:]) for key in kinds)
+        content = payload if payload[:1] == b"m" else b"p"
+        names = pack_plain([job.name for job in self.jobs])
+        fingerprint = digest(
+            names, content, self.graph.offsets.tobytes(), self.graph.upstreams.tobytes(),
+            repr(list(kinds)).encode(), kind_of.tobytes(), repr(sorted(self.labels.items())).encode(),
+        )  # fmt: skip
+        header = Header(run, fingerprint, submitter, len(self.jobs), listed, payload, self.labels)
+        return pack_record(header), parts
+
+    def _kind(self, job: Job, kinds: dict[tuple[Any, ...], int]) -> int:
+        key = (
+            job.worker,
+            tuple(sorted((job.labels or {}).items())),
+            self.retries if job.retries is None else job.retries,
+            self.priority if job.priority is None else job.priority,
+        )
+        return kinds.setdefault(key, len(kinds))
+
+
+def _read(
+    graph: Mapping[Any, Jobs] | Iterable[tuple[Any, Jobs]],
+) -> tuple[list[Job], list[tuple[Job, Job]]]:
+    """(jobs in the order they are named, edges)."""
+    jobs: dict[Job, Job] = {}
+    edges: list[tuple[Job, Job]] = []
+    try:
+        pairs = [(a, b) for a, b in (graph.items() if isinstance(graph, Mapping) else graph)]
+    except (TypeError, ValueError):
+        raise DefinitionError(
+            f"A graph is a dict or a list of pairs, not {type(graph).__name__}.",
+            remedy="Write Pipeline({Job('A'): Job('B')}).",
+        ) from None
+    for upstreams, downstreams in pairs:
+        befores, afters = list(_jobs(upstreams)), list(_jobs(downstreams))
+        for job in befores + afters:
+            known = jobs.setdefault(job, job)
+            if known is not job and _options(known) != _options(job):
+                raise DefinitionError(
+                    f"{job!r} is named twice with different options.",
+                    remedy="Give one of them a name of its own: Job('W', name='w2').",
+                )
+        edges += [(before, after) for before in befores for after in afters]
+    if not jobs:
+        raise DefinitionError("A pipeline needs at least one job.")
+    names: dict[str, Job] = {}
+    for job in jobs:
+        other = names.setdefault(job.name, job)
+        if other is not job:
+            raise DefinitionError(f"Two jobs have the name {job.name!r}: {other!r} and {job!r}.")
+    return list(jobs), edges
+
+
+def _options(job: Job) -> tuple[object, ...]:
+    return (job.data, job.labels, job.retries, job.priority)
+
+
+def _jobs(value: Any) -> Iterator[Job]:
+    if value is None:
+        return
+    if isinstance(value, Job):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _jobs(item)
+    else:
+        raise DefinitionError(
+            f"A graph consists of Jobs and tuples or lists of them, not {value!r}.",
+            remedy="Write Job('WorkerName').",
+        )
+
+
+def _job_payload(job: Job, pack: Pack) -> bytes:
+    """[name if it is not the worker's, packed data or None], or nil if both are missing."""
+    if job.name == job.worker and job.data is None:
+        return NIL
+    name = None if job.name == job.worker else job.name
+    data = None if job.data is None else pack(f"the data of {job!r}", job.data)
+    return pack_plain([name, data])
+
+
+def _cuts(graph: Graph, payloads: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Ranges of jobs that make parts of bounded size."""
+    begin = size = 0
+    for job in range(graph.jobs):
+        weight = 16 + 4 * (graph.offsets[job + 1] - graph.offsets[job]) + len(payloads[job])
+        if job > begin and (job - begin == PART_JOBS_MAX or size + weight > PART_BYTES_MAX):
+            yield begin, job
+            begin, size = job, 0
+        size += weight
+    yield begin, graph.jobs
+
+
+def _part(
+    graph: Graph,
+    begin: int,
+    end: int,
+    kind_of: array[int] | None,
+    payloads: Sequence[bytes] | None,
+) -> Part:
+    low, high = graph.offsets[begin], graph.offsets[end]
+    offsets = array("I", [offset - low for offset in graph.offsets[begin : end + 1]])
+    structure = Structure(begin, offsets, graph.upstreams[low:high])
+    ends, joined = array("I"), b""
+    if payloads is not None:
+        total = 0
+        for payload in payloads[begin:end]:
+            total += len(payload)
+            ends.append(total)
+        joined = b"".join(payloads[begin:end])
+    kinds = array("I") if kind_of is None else kind_of[begin:end]
+    return pack_record(structure), pack_record(Details(begin, kinds, ends, joined))
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,310 @@
+"""Records to bytes and back, trusting nothing.
+
+A record is a frozen dataclass; its annotations are its schema. On the wire it is a
+msgpack array of its fields in order, behind a name or a number that tells its class.
+Arrays of integers travel as raw little-endian bytes, so a batch of 10,000 jobs is one
+value. `unpack` returns a typed record or raises BadMessage, whatever the bytes were.
+
+Limits: HEAD_BYTES_MAX bounds what msgpack ever parses (8 MB of empty maps would become
+561 MiB); larger opaque bytes travel as frames of their own (`Blobs`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgpack
+
+from pypelinin.errors import BadMessage
+
+PROTOCOL = 1
+HEAD_BYTES_MAX = 512 * 1024
+ITEMS_MAX = 100_000
+BLOBS_MAX = 768
+INT_MAX = 2**63 - 1
+
+
+class WrongProtocol(BadMessage):
+    """The peer speaks another version of this protocol."""
+
+
+if TYPE_CHECKING:
+    Ints = array[int]
+else:  # not subscriptable before 3.12
+    Ints = array
+    """Field type: an array of unsigned 32-bit integers ('I')."""
+
+
+class Blobs(tuple[bytes, ...]):
+    """Field type: opaque bytes that travel as frames of their own."""
+
+    __slots__ = ()
+
+
+class Record:
+    """Base of everything with a schema."""
+
+    __slots__ = ()
+
+
+R = TypeVar("R", bound=Record)
+Convert = Callable[[Any], Any]
+_LITTLE = sys.byteorder == "little"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Schema:
+    build: Callable[..., Record]
+    names: tuple[str, ...]
+    required: int
+    to_wire: tuple[Convert | None, ...]
+    from_wire: tuple[Convert, ...]
+
+
+_schemas: dict[type[Record], _Schema] = {}
+
+
+def _schema(cls: type[Record]) -> _Schema:
+    found = _schemas.get(cls)
+    if found is None:
+        hints = typing.get_type_hints(cls)
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every Record is a dataclass
+        converters = [_converters(hints[field.name]) for field in fields]
+        required = sum(
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            for field in fields
+        )
+        found = _schemas[cls] = _Schema(
+            cls,
+            tuple(field.name for field in fields),
+            required,
+            tuple(to for to, _ in converters),
+            tuple(back for _, back in converters),
+        )
+    return found
+
+
+def _converters(hint: Any) -> tuple[Convert | None, Convert]:
+    """(to wire or None for "as it is", from wire) for one annotation."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Blobs:
+        return None, _blobs
+    if hint is Ints:
+        return _ints_to_wire, _ints
+    if hint in (int, str, bytes, bool, float):
+        return None, _exactly(hint)
+    if hint is object:
+        return None, lambda value: value
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        to, back = _converters(inner)
+        return (
+            None if to is None else lambda value: None if value is None else to(value),
+            lambda value: None if value is None else back(value),
+        )
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return _many(*_converters(arguments[0]))
+    if origin is dict:
+        key, value = (_converters(argument)[1] for argument in arguments)
+        return None, lambda items: _mapping(items, key, value)
+    if isinstance(hint, type) and issubclass(hint, Record):
+        return _row_of, lambda values: _build(hint, values)
+    raise TypeError(f"no wire form for {hint!r}")
+
+
+def _exactly(kind: type) -> Convert:
+    def back(value: Any) -> Any:
+        if type(value) is not kind:
+            if kind is float and type(value) is int:
+                return float(value)
+            raise BadMessage(f"expected {kind.__name__}, got {type(value).__name__}")
+        if kind is int and not -INT_MAX <= value <= INT_MAX:
+            raise BadMessage("integer out of range")
+        return value
+
+    return back
+
+
+def _ints_to_wire(value: array[int]) -> bytes:
+    if not _LITTLE:
+        value = value[:]
+        value.byteswap()
+    return value.tobytes()
+
+
+def _ints(value: Any) -> array[int]:
+    if type(value) is not bytes or len(value) % 4:
+        raise BadMessage("expected an array of 32-bit integers")
+    result = array("I")
+    result.frombytes(value)
+    if not _LITTLE:
+        result.byteswap()
+    return result
+
+
+def _blobs(value: Any) -> Blobs:
+    if not isinstance(value, Blobs):
+        raise BadMessage("expected frames")
+    return value
+
+
+def _many(to: Convert | None, back: Convert) -> tuple[Convert | None, Convert]:
+    def read(values: Any) -> tuple[Any, ...]:
+        if type(values) is not tuple:
+            raise BadMessage(f"expected an array, got {type(values).__name__}")
+        return tuple([back(value) for value in values])
+
+    return (None if to is None else lambda values: [to(value) for value in values]), read
+
+
+def _mapping(items: Any, key: Convert, value: Convert) -> dict[Any, Any]:
+    if type(items) is not dict:
+        raise BadMessage(f"expected a map, got {type(items).__name__}")
+    return {key(k): value(v) for k, v in items.items()}
+
+
+def _row_of(record: Record) -> list[Any]:
+    schema = _schema(type(record))
+    return [
+        getattr(record, name) if to is None else to(getattr(record, name))
+        for name, to in zip(schema.names, schema.to_wire, strict=True)
+    ]
+
+
+def _build(cls: type[R], values: Any) -> R:
+    schema = _schema(cls)
+    if type(values) is not tuple or not schema.required <= len(values) <= len(schema.names):
+        raise BadMessage(f"{cls.__name__} does not have these fields")
+    try:
+        # fields a newer version added at the end take their defaults
+        return typing.cast(
+            R, schema.build(*[back(v) for back, v in zip(schema.from_wire, values, strict=False)])
+        )
+    except BadMessage as error:
+        raise BadMessage(f"{cls.__name__}: {error.what}") from None
+
+
+def _refuse_ext(code: int, _data: bytes) -> object:
+    raise BadMessage(f"extension type {code}")
+
+
+_packer = msgpack.Packer(use_bin_type=True)
+
+
+def pack_plain(value: object) -> bytes:
+    """Plain data (None, bool, int, float, str, bytes, lists, maps) as msgpack."""
+    return typing.cast(bytes, msgpack.packb(value, use_bin_type=True))
+
+
+def unpack_plain(data: bytes | memoryview, bytes_max: int = HEAD_BYTES_MAX) -> Any:
+    """The value behind *data*; arrays come back as tuples. Raises BadMessage."""
+    if len(data) > bytes_max:
+        raise BadMessage(f"{len(data):,} bytes are over the limit of {bytes_max:,}")
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            use_list=False,
+            strict_map_key=True,
+            max_str_len=bytes_max,
+            max_bin_len=bytes_max,
+            max_array_len=ITEMS_MAX,
+            max_map_len=ITEMS_MAX,
+            max_ext_len=0,
+            ext_hook=_refuse_ext,
+        )
+    except BadMessage:
+        raise
+    except Exception as error:  # the decoder raises a dozen kinds for hostile bytes
+        raise BadMessage(f"not msgpack: {type(error).__name__}") from None
+
+
+def pack_record(record: Record) -> bytes:
+    """One record as bytes, to be read by `unpack_record` of the same class."""
+    return typing.cast(bytes, _packer.pack(_row_of(record)))
+
+
+def unpack_record(cls: type[R], data: bytes, bytes_max: int = HEAD_BYTES_MAX) -> R:
+    """The record behind *data*. Raises BadMessage."""
+    return _build(cls, unpack_plain(data, bytes_max))
+
+
+def pack_tagged(tag: object, record: Record) -> bytes:
+    """A record behind a tag that tells its class."""
+    return typing.cast(bytes, _packer.pack([tag, _row_of(record)]))
+
+
+def unpack_tagged(classes: Mapping[Any, type[Record]], data: bytes, bytes_max: int) -> Record:
+    """A record whose tag is in *classes*. Raises BadMessage."""
+    value = unpack_plain(data, bytes_max)
+    if type(value) is not tuple or len(value) != 2 or type(value[0]) not in (int, str):
+        raise BadMessage("not a tagged record")
+    cls = classes.get(value[0])
+    if cls is None:
+        raise BadMessage(f"unknown kind {value[0]!r}")
+    return _build(cls, value[1])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message and its place on a link (`session` 0: not on a link)."""
+
+    message: Record
+    session: int = 0
+    number: int = 0
+    received: int = 0
+
+
+def to_frames(envelope: Envelope, name: str) -> list[bytes]:
+    """The frames of a message: a head, then its blobs."""
+    row = _row_of(envelope.message)
+    blobs: list[bytes] = []
+    for i, value in enumerate(row):
+        if isinstance(value, Blobs):
+            row[i] = len(value)
+            blobs.extend(value)
+    head = [PROTOCOL, name, row, envelope.session, envelope.number, envelope.received]
+    return [_packer.pack(head), *blobs]
+
+
+def from_frames(classes: Mapping[str, type[Record]], frames: Sequence[bytes]) -> Envelope:
+    """The message behind *frames*. Raises BadMessage."""
+    if not 1 <= len(frames) <= BLOBS_MAX + 1:
+        raise BadMessage(f"{len(frames)} frames")
+    head = unpack_plain(frames[0])
+    if type(head) is not tuple or not head:
+        raise BadMessage("the head is not an array")
+    if head[0] != PROTOCOL:
+        raise WrongProtocol(f"The peer speaks protocol {str(head[0])[:20]}, this side {PROTOCOL}.")
+    if len(head) != 6 or type(head[1]) is not str or type(head[2]) is not tuple:
+        raise BadMessage("the head does not have its six fields")
+    _, name, values, *place = head
+    if not all(type(x) is int and 0 <= x <= INT_MAX for x in place):
+        raise BadMessage("the place on the link is not three integers")
+    cls = classes.get(name)
+    if cls is None:
+        raise BadMessage(f"unknown message {name[:40]!r}")
+    return Envelope(_build(cls, _with_blobs(cls, values, frames)), *place)
+
+
+def _with_blobs(
+    cls: type[Record], values: tuple[Any, ...], frames: Sequence[bytes]
+) -> tuple[Any, ...]:
+    schema = _schema(cls)
+    used, row = 1, list(values)
+    for i, back in enumerate(schema.from_wire[: len(row)]):
+        if back is _blobs:
+            count = row[i]
+            if type(count) is not int or not 0 <= count <= len(frames) - used:
+                raise BadMessage(f"{cls.__name__}: frames are missing")
+            row[i] = Blobs(frames[used : used + count])
+            used += count
+    if used != len(frames):
+        raise BadMessage(f"{cls.__name__}: {len(frames) - used} frames too many")
+    return tuple(row)

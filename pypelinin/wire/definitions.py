@@ -1,0 +1,97 @@
+"""What is submitted, and what may be said of it: the records inside messages and rows.
+
+A run is a header and parts; of each part the structure goes to the Pipeliner, the details
+to the Router and the slots, and neither is decoded by the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pypelinin.wire.codec import Ints, Record
+
+PART_JOBS_MAX = 50_000
+"""Jobs in one part of a definition, so that a part stays far below a frame's limit."""
+PART_BYTES_MAX = 1024 * 1024
+FRAME_BYTES_MAX = 8 * 1024 * 1024
+"""No frame is larger; sockets drop who sends one."""
+BATCH_ROWS_MAX = 1000
+"""Rows of people's size (a run, a node) in one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Record):
+    """What some jobs of a run have in common: all the Router decides by."""
+
+    worker: str
+    labels: dict[str, str]
+    retries: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header(Record):
+    """A run without its jobs. *payload* is opaque to all but the slot."""
+
+    run: str
+    digest: bytes
+    submitter: str
+    jobs: int
+    kinds: tuple[Kind, ...]
+    payload: bytes
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure(Record):
+    """Jobs *first* ... of a run for the Pipeliner: in-edges only (see `graph.Graph`)."""
+
+    first: int
+    offsets: Ints
+    upstreams: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Details(Record):
+    """The same jobs for Router and slot: kind of each (empty: all 0) and payloads.
+
+    *payloads* is one msgpack value after the other; job i's ends at *ends[i]*. Both are
+    empty if no job has a name or data of its own.
+    """
+
+    first: int
+    kind_of: Ints
+    ends: Ints
+    payloads: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Record):
+    """Which of how many parts of its run an entry is."""
+
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Record):
+    """A typed "no": the code names the exception the client raises."""
+
+    code: str
+    what: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Record):
+    """Why a job failed, as data; never rebuilt by name.
+
+    *cause*: exception (worker raised), store (the user's store raised), import (module or
+    store could not be loaded), exit (slot exited), signal, lost (nodes went away).
+    """
+
+    cause: str
+    type: str
+    text: str
+    traceback: str = ""
+    node: str = ""

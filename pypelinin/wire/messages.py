@@ -1,0 +1,471 @@
+"""Every message between peers, typed; the dict at the end gives their names on the wire.
+
+Client and Router: a request carries a number of the client's and gets one reply with the
+same number; `PipelineFinished` comes unasked to whoever said `watch`. Everything between
+Router and Broker or Pipeliner after the welcome is numbered by a `cluster.link.Link`.
+Fields added later stand at the end and have defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pypelinin.wire.codec import Blobs, Ints, Record
+from pypelinin.wire.definitions import Failure, Place, Refusal
+
+# --- client and Router -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GetConfiguration(Record):
+    request: int
+    role: str
+    version: str
+    seen_epoch: int = 0
+    clock: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration(Record):
+    request: int
+    cluster: str
+    epoch: int
+    version: str
+    broadcast: str
+    values: dict[str, object]
+    clock: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AddPipeline(Record):
+    """Parts of runs; *blobs* holds header, structure and details of each place in turn."""
+
+    request: int
+    watch: bool
+    queue_anyway: bool
+    places: tuple[Place, ...]
+    blobs: Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Added(Record):
+    """*refusal* is None if the part (and with the last one the run) is accepted."""
+
+    run: str
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineAdded(Record):
+    request: int
+    results: tuple[Added, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetStatus(Record):
+    request: int
+    runs: tuple[str, ...]
+    watch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus(Record):
+    """One run; times are seconds since 1970 (0: not yet); state "unknown": not here."""
+
+    run: str
+    state: str
+    jobs: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+    submitted_at: float = 0.0
+    finished_at: float = 0.0
+    error: Failure | None = None
+    error_job: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Record):
+    request: int
+    runs: tuple[RunStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFinished(Record):
+    runs: tuple[RunStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetPipelines(Record):
+    """The newest runs first, *limit* of them after skipping *offset*; state "" is all."""
+
+    request: int
+    state: str
+    offset: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Record):
+    request: int
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetCluster(Record):
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus(Record):
+    name: str
+    role: str
+    state: str
+    slots: int
+    running: int
+    workers: tuple[str, ...]
+    labels: dict[str, str]
+    heard_s: float
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster(Record):
+    request: int
+    cluster: str
+    epoch: int
+    version: str
+    nodes: tuple[NodeStatus, ...]
+    runs_open: int
+    runs_finished: int
+    jobs_queued: int
+    jobs_running: int
+    lsn: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class GetDefinition(Record):
+    request: int
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure(Record):
+    job: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Definition(Record):
+    """A run whole: *blobs* is header, states of the jobs, then structure, details, ..."""
+
+    request: int
+    status: RunStatus
+    failures: tuple[JobFailure, ...]
+    running: Ints
+    blobs: Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Record):
+    """The answer to a request that cannot be taken (request 0: to bytes that are none)."""
+
+    request: int
+    refusal: Refusal
+
+
+# --- Router and Broker -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLot(Record):
+    """A lot a Broker still has, finished or not, for the Router to adopt or drop.
+
+    *statuses* are those of the jobs finished so far; *failures* are by position.
+    """
+
+    fence: int
+    basis_epoch: int
+    basis_lsn: int
+    runs: Ints
+    jobs: Ints
+    statuses: bytes
+    failures: tuple[JobFailure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JoinBroker(Record):
+    """A Broker's hello; ends all that an older incarnation of *name* had.
+
+    *hello* rises with each one of an incarnation, so a late double changes nothing.
+    *held* are packed `HeldLot`s.
+    """
+
+    name: str
+    incarnation: str
+    seen_epoch: int
+    slots: int
+    ahead: int
+    workers: tuple[str, ...]
+    labels: dict[str, str]
+    hello: int
+    held: Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Record):
+    """The answer to that *hello*: a link begins, numbered from 1 on both sides.
+
+    Lots in *drop* are void: kill what runs of them, report nothing.
+    """
+
+    incarnation: str
+    hello: int
+    session: int
+    cluster: str
+    epoch: int
+    lsn: int
+    drop: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Record):
+    """Come back later; the reason is for people."""
+
+    retry_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin(Record):
+    """The Router does not know this session; say hello."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(Record):
+    """The member ends now; what it still had is open again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Record):
+    """Sent every heartbeat: how far this side's numbers and its main loop are."""
+
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resend(Record):
+    """A gap was seen after *received*; send everything behind it again."""
+
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetJob(Record):
+    """How many lots a Broker wants to hold: one a slot, and *ahead* more of short jobs.
+
+    *pace* says for each worker measured how many jobs of it make one lot.
+    """
+
+    slots: int
+    ahead: int
+    pace: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunForSlot(Record):
+    """What a slot must know of a run before it gets a job of it."""
+
+    number: int
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lot(Record):
+    """Jobs of one worker for one slot, run in order; job i's fence is *fence* + i."""
+
+    fence: int
+    worker: str
+    runs: Ints
+    jobs: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class JobsOut(Record):
+    """Lots for a Broker, with the journal row they build on.
+
+    *blobs*: the payload of each run, then of each lot: one msgpack value a job, or empty
+    if all are nil.
+    """
+
+    epoch: int
+    lsn: int
+    runs: tuple[RunForSlot, ...]
+    lots: tuple[Lot, ...]
+    blobs: Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Record):
+    """Jobs *start*, *start* + 1, ... of a lot ended with these statuses."""
+
+    fence: int
+    start: int
+    statuses: bytes
+    failures: tuple[JobFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobsFinished(Record):
+    lots: tuple[Progress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned(Record):
+    """The jobs from *start* on were not begun and never will be here."""
+
+    fence: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobsReturned(Record):
+    lots: tuple[Returned, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropJobs(Record):
+    """Do not begin what is left of these lots (their runs were cancelled); return it."""
+
+    fences: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRuns(Record):
+    runs: Ints
+
+
+# --- Router and Pipeliner --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JoinPipeliner(Record):
+    """A Pipeliner's hello; what it had is void, runs are assigned anew."""
+
+    name: str
+    incarnation: str
+    seen_epoch: int
+    hello: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedRun(Record):
+    """A run for this Pipeliner. *states*: those of its jobs so far (empty: all open).
+
+    *parts* of the message's blobs belong to it, in order: packed `Structure`s.
+    """
+
+    number: int
+    assignment: int
+    jobs: int
+    states: bytes
+    parts: int
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AssignRuns(Record):
+    runs: tuple[AssignedRun, ...]
+    blobs: Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Record):
+    """Final outcomes of jobs of one run."""
+
+    number: int
+    assignment: int
+    jobs: Ints
+    statuses: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JobsSettled(Record):
+    runs: tuple[Settled, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw(Record):
+    """Stop handing out these runs; what is not begun will not be (they are cancelled)."""
+
+    runs: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Record):
+    number: int
+    assignment: int
+    jobs: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class AddJob(Record):
+    """Jobs whose upstreams are all settled well; a set union, so doubles are harmless."""
+
+    runs: tuple[Ready, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRun(Record):
+    """Nothing of the run is waiting or running; what has no outcome never will have."""
+
+    number: int
+    assignment: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettled(Record):
+    runs: tuple[SettledRun, ...]
+
+
+MESSAGES: dict[str, type[Record]] = {
+    "get configuration": GetConfiguration,
+    "configuration": Configuration,
+    "add pipeline": AddPipeline,
+    "pipeline added": PipelineAdded,
+    "get status": GetStatus,
+    "status": Status,
+    "pipeline finished": PipelineFinished,
+    "get pipelines": GetPipelines,
+    "cancel": Cancel,
+    "get cluster": GetCluster,
+    "cluster": Cluster,
+    "get definition": GetDefinition,
+    "definition": Definition,
+    "refused": Refused,
+    "join broker": JoinBroker,
+    "welcome": Welcome,
+    "wait": Wait,
+    "rejoin": Rejoin,
+    "ping": Ping,
+    "resend": Resend,
+    "get job": GetJob,
+    "job": JobsOut,
+    "job finished": JobsFinished,
+    "job returned": JobsReturned,
+    "drop job": DropJobs,
+    "forget pipeline": ForgetRuns,
+    "get pipeline": JoinPipeliner,
+    "pipeline": AssignRuns,
+    "job settled": JobsSettled,
+    "withdraw pipeline": Withdraw,
+    "add job": AddJob,
+    "leave": Leave,
+    "pipeline settled": PipelineSettled,
+}
+NAMES = {cls: name for name, cls in MESSAGES.items()}

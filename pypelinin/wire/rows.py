@@ -1,0 +1,169 @@
+"""The journal's rows: facts, so that replay never judges.
+
+Each says what the Router decided had happened; `apply` takes them without a clock and
+without conditions. Rows are committed in order: a durable row implies all before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pypelinin.wire.codec import Ints, Record, pack_tagged, unpack_tagged
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Failure
+
+ROW_BYTES_MAX = 4 * FRAME_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch(Record):
+    """A Router began; *base* is the last row of the epoch before."""
+
+    epoch: int
+    base: int
+    cluster: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Record):
+    node: int
+    name: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left(Record):
+    node: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted(Record):
+    """A run of *parts* parts was begun; it opens when all of them are here."""
+
+    number: int
+    parts: int
+    header: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartAdded(Record):
+    number: int
+    index: int
+    structure: bytes
+    details: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned(Record):
+    assignment: int
+    pipeliner: str
+    runs: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class LotRow(Record):
+    fence: int
+    runs: Ints
+    jobs: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut(Record):
+    """*node* has these lots (adopted ones keep the fence of an older epoch)."""
+
+    node: int
+    lots: tuple[LotRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Record):
+    """Jobs *start* ... of a lot ended so; see graph.states."""
+
+    fence: int
+    start: int
+    statuses: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob(Record):
+    run: int
+    job: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class JobsEnded(Record):
+    lots: tuple[Ended, ...]
+    failures: tuple[FailedJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LotClosed(Record):
+    """The jobs of a lot from *start* on are open again; *lost* counts against them."""
+
+    fence: int
+    start: int
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LotsClosed(Record):
+    lots: tuple[LotClosed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp(Record):
+    """Jobs that fail without an outcome of a slot (lost too often)."""
+
+    run: int
+    jobs: Ints
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledRuns(Record):
+    runs: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun(Record):
+    """The verdict: jobs without an outcome never ran (skipped, or cancelled with the run)."""
+
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten(Record):
+    """Retention: nothing of these runs is kept."""
+
+    runs: Ints
+
+
+ROWS: dict[int, type[Record]] = {
+    1: Epoch,
+    2: Joined,
+    3: Left,
+    4: Submitted,
+    5: PartAdded,
+    6: Assigned,
+    7: HandedOut,
+    8: JobsEnded,
+    9: LotsClosed,
+    10: GivenUp,
+    11: CancelledRuns,
+    12: FinishedRun,
+    13: Forgotten,
+}
+_TAGS = {cls: tag for tag, cls in ROWS.items()}
+
+
+def pack_row(row: Record) -> bytes:
+    return pack_tagged(_TAGS[type(row)], row)
+
+
+def unpack_row(data: bytes) -> Record:
+    """Raises BadMessage for a row this version does not know."""
+    return unpack_tagged(ROWS, data, ROW_BYTES_MAX)

@@ -1,0 +1,93 @@
+"""The session's own rules: skips that nobody allowed, processes that nobody ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.tree import ROOT
+
+SKIPS = """
+import pytest
+
+def test_skipped():
+    pytest.skip("no such server")
+
+@pytest.mark.xfail
+def test_expected_failure():
+    assert False
+"""
+
+SKIPS_AT_IMPORT = "import pytest\nreason = pytest.importorskip('no_such_module_here')\n"
+
+LEAVES_A_CHILD = """
+import subprocess, sys
+
+def test_child(tmp_path):
+    global child
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"],
+                             stdin=subprocess.PIPE)
+"""
+
+LEAVES_AN_ORPHAN = """
+import subprocess, sys
+
+ORPHAN = "import time; time.sleep(60)"
+PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {ORPHAN!r}])"
+
+def test_orphan():
+    subprocess.run([sys.executable, "-c", PARENT], check=True)
+"""
+
+
+def session(folder: Path, source: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest over *source* with this project's conftest and no other setting."""
+    (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (folder / "test_it.py").write_text(source)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    kept = {name: value for name, value in os.environ.items() if "PYPELININ" not in name}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        env=kept | variables,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("source", [SKIPS, SKIPS_AT_IMPORT], ids=["in a test", "at import"])
+def test_an_unexpected_skip_fails(tmp_path: Path, source: str) -> None:
+    run = session(tmp_path, source, PYPELININ_NO_SKIPS="1")
+    assert run.returncode != 0
+    assert "unexpected skip" in run.stdout
+    assert "no such server" in run.stdout or "no_such_module_here" in run.stdout
+
+
+def test_an_allowed_skip_passes(tmp_path: Path) -> None:
+    allowed = "\nsomething else\ntest_skipped: .*no such server"
+    run = session(tmp_path, SKIPS, PYPELININ_NO_SKIPS="1", PYPELININ_ALLOWED_SKIPS=allowed)
+    assert run.returncode == 0, run.stdout
+    assert "1 skipped, 1 xfailed" in run.stdout
+
+
+def test_a_skip_passes_where_nothing_was_promised(tmp_path: Path) -> None:
+    assert session(tmp_path, SKIPS).returncode == 0
+
+
+def test_needs_all_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    source = "import pytest\n@pytest.mark.needs_all\ndef test_heavy(): pass\n"
+    assert "1 skipped" in session(tmp_path, source).stdout
+    assert "1 passed" in session(tmp_path, source, PYPELININ_TEST_ALL="1").stdout
+
+
+@pytest.mark.parametrize("source", [LEAVES_A_CHILD, LEAVES_AN_ORPHAN], ids=["child", "orphan"])
+def test_a_process_left_behind_fails_the_session(tmp_path: Path, source: str) -> None:
+    run = session(tmp_path, source)
+    assert run.returncode == 1, run.stdout
+    assert "processes left behind by tests" in run.stdout
+    assert "started in test_it.py::test_" in run.stdout

@@ -1,0 +1,174 @@
+"""What holds for every test: who may be skipped, and that no process is left behind.
+
+- A test whose marker asks for something this machine lacks is skipped, saying what is missing.
+- `PYPELININ_NO_SKIPS=1` turns every skip into a failure, except those that a regular expression
+  in `PYPELININ_ALLOWED_SKIPS` (one a line) finds in `nodeid: reason`. `.ci/run` sets both.
+- A process that tests started and nobody ended fails the session. Children are found by their
+  parent, orphans by a variable that every process started from here inherits.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Generator
+from functools import cache
+from glob import glob
+from typing import Any
+
+import psutil
+import pytest
+
+SESSION_VARIABLE = "PYPELININ_TEST_SESSION"
+LEFT_BEHIND_GRACE_S = 2.0
+# Helpers of multiprocessing that end together with the interpreter that started them.
+ENDS_WITH_US = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+
+# --- what a marker needs ----------------------------------------------------------------------
+
+
+@cache
+def missing_for_needs_all() -> str | None:
+    if os.environ.get("PYPELININ_TEST_ALL") == "1":
+        return None
+    return "install 'pypelinin[test-all]' and set PYPELININ_TEST_ALL=1"
+
+
+@cache
+def missing_for_postgres() -> str | None:
+    for module in ("sqlalchemy", "psycopg"):
+        if importlib.util.find_spec(module) is None:
+            return f"module {module} is not installed: install 'pypelinin[sql]'"
+    if not (shutil.which("initdb") or glob("/usr/lib/postgresql/*/bin/initdb")):
+        return "no PostgreSQL server programs: install the package 'postgresql'"
+    return None
+
+
+@cache
+def missing_for_netns() -> str | None:
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if shutil.which("ip") is None or shutil.which("unshare") is None:
+        return "no 'ip' or 'unshare': install the packages 'iproute2' and 'util-linux'"
+    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
+    return None if probe.returncode == 0 else "this machine refuses network namespaces"
+
+
+MISSING: dict[str, Callable[[], str | None]] = {
+    "needs_all": missing_for_needs_all,
+    "postgres": missing_for_postgres,
+    "netns": missing_for_netns,
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, missing in MISSING.items():
+        if item.get_closest_marker(marker) and (reason := missing()):
+            pytest.skip(f"{marker}: {reason}")
+
+
+# --- skips that nobody expected ---------------------------------------------------------------
+
+
+def skip_is_allowed(nodeid: str, reason: str) -> bool:
+    if os.environ.get("PYPELININ_NO_SKIPS") != "1":
+        return True
+    allowed = os.environ.get("PYPELININ_ALLOWED_SKIPS", "").splitlines()
+    return any(re.search(line, f"{nodeid}: {reason}") for line in allowed if line.strip())
+
+
+def refuse_unexpected_skip(report: Any) -> None:
+    """Turn a skip outside the allow-list into a failure, in place."""
+    if report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    place = report.longrepr
+    reason = place[2] if isinstance(place, tuple) else str(place)
+    if not skip_is_allowed(report.nodeid, reason):
+        report.outcome = "failed"
+        report.longrepr = f"unexpected skip: {report.nodeid}: {reason}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    refuse_unexpected_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    refuse_unexpected_skip(report)
+    return report
+
+
+# --- processes that nobody ended --------------------------------------------------------------
+
+
+def pytest_sessionstart() -> None:
+    os.environ[SESSION_VARIABLE] = f"{os.getpid()}-{psutil.Process().create_time()}"
+
+
+def environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def left_behind() -> list[psutil.Process]:
+    """Our living children and every process that carries this session's mark."""
+    me = psutil.Process()
+    found = {child.pid: child for child in me.children(recursive=True)}
+    mark = os.environ[SESSION_VARIABLE]
+    for process in psutil.process_iter():
+        if process.pid != me.pid and environment(process).get(SESSION_VARIABLE) == mark:
+            found[process.pid] = process
+    return [process for process in found.values() if stays(process)]
+
+
+def stays(process: psutil.Process) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return not any(name in part for part in process.cmdline() for name in ENDS_WITH_US)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def describe(process: psutil.Process) -> str:
+    try:
+        command = " ".join(process.cmdline()) or process.name()
+    except psutil.Error:
+        command = "ended meanwhile"
+    test = environment(process).get("PYTEST_CURRENT_TEST", "unknown test")
+    return f"pid {process.pid}: {command} (started in {test})"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    psutil.wait_procs(left_behind(), timeout=LEFT_BEHIND_GRACE_S)
+    left = left_behind()
+    if not left:
+        return
+    lines = [describe(process) for process in left]
+    for process in left:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    session.config.stash[LEFT] = lines
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+LEFT = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if lines := config.stash.get(LEFT, []):
+        terminalreporter.section("processes left behind by tests", red=True)
+        for line in lines:
+            terminalreporter.line(line)
