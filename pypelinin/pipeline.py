@@ -139,12 +139,15 @@ class Pipeline:
                   None if plain else payloads)
             for begin, end in _cuts(self.graph, payloads)
         ]  # fmt: skip
-        listed = tuple(Kind(*key[:1], dict(key[1]), *key[2:]) for key in kinds)
+        listed = tuple(
+            Kind(worker, dict(labels), retries, priority)
+            for worker, labels, retries, priority in kinds
+        )
         content = payload if payload[:1] == b"m" else b"p"
         names = pack_plain([job.name for job in self.jobs])
         fingerprint = digest(
             names, content, self.graph.offsets.tobytes(), self.graph.upstreams.tobytes(),
-            repr(list(kinds)).encode(), kind_of.tobytes(), repr(sorted(self.labels.items())).encode(),
+            repr((list(kinds), sorted(self.labels.items()))).encode(), kind_of.tobytes(),
         )  # fmt: skip
         header = Header(run, fingerprint, submitter, len(self.jobs), listed, payload, self.labels)
         return pack_record(header), parts

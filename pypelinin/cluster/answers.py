@@ -41,7 +41,7 @@ def pipelines(state: State, message: GetPipelines) -> Record:
     """The newest first."""
     limit = min(max(message.limit, 0), BATCH_ROWS_MAX)
     numbers: Iterable[int] = reversed(state.runs.by_number)
-    chosen = []
+    chosen: list[RunStatus] = []
     skip = max(message.offset, 0)
     for number in numbers:
         run = state.runs.by_number[number]

@@ -356,7 +356,7 @@ class Broker:
                     lot.jobs[begun:end],
                     lot.payloads,
                     headers,
-                )  # fmt: skip
+                )
             )
         return commands
 
@@ -376,7 +376,7 @@ class Broker:
                         lot.jobs[: lot.end],
                         bytes(lot.statuses),
                         tuple(lot.failures),
-                    )  # fmt: skip
+                    )
                 )
             )
         wanted, ahead = self._wanted()

@@ -102,7 +102,7 @@ class Dispatch:
         part = (number * 2654435761 + job * 40503 + times * 97) % 1000 / 1000
         heappush(self.retries, (now + delay * (1 - part / 2), number, job))
 
-    def close(self, rows: Iterable[Record], now: float, name: str = "") -> None:
+    def close(self, rows: Iterable[Record], name: str = "") -> None:
         """Lots that came back or were lost: their jobs are queued again, or given up."""
         for row in rows:
             assert isinstance(row, LotsClosed)
@@ -145,7 +145,7 @@ class Dispatch:
             )
             self._scribe.write([row])
             workers = [worker for worker, _, _ in picked]
-            for message in lots_for(self.state, peers[number].runs, workers, row.lots, basis):
+            for message in lots_for(self._state, peers[number].runs, workers, row.lots, basis):
                 self._desk.tell(peers[number], message)
 
     def cancel(self, runs: Iterable[RunRecord]) -> None:

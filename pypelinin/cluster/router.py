@@ -177,16 +177,8 @@ class Router:
         match message:
             case AddPipeline():
                 self._add_pipeline(peer, message, now)
-            case GetStatus():
-                if message.watch:
-                    for run in filter(None, map(self.state.runs.get, message.runs)):
-                        run.watchers[peer] = None
-                self.scribe.answer(peer, answers.status(self.state, message))
-            case GetPipelines():
-                self.scribe.answer(peer, answers.pipelines(self.state, message))
-            case GetDefinition():
-                reply = answers.definition(self.state, self.dispatch.coordinator, message)
-                self.scribe.answer(peer, reply)
+            case GetStatus() | GetPipelines() | GetDefinition():
+                self.scribe.answer(peer, self._answer(peer, message))
             case GetCluster():
                 self.scribe.answer(peer, self._cluster(message, now))
             case Cancel():
@@ -202,6 +194,17 @@ class Router:
             case _:
                 text = f"{type(message).__name__} is nothing a client can ask."
                 self.scribe.answer(peer, Refused(0, refuse("malformed", text)))
+
+    def _answer(self, peer: bytes, message: Record) -> Record:
+        if isinstance(message, GetStatus):
+            if message.watch:
+                for run in filter(None, map(self.state.runs.get, message.runs)):
+                    run.watchers[peer] = None
+            return answers.status(self.state, message)
+        if isinstance(message, GetPipelines):
+            return answers.pipelines(self.state, message)
+        assert isinstance(message, GetDefinition)
+        return answers.definition(self.state, self.dispatch.coordinator, message)
 
     def _configuration(self, peer: bytes, message: GetConfiguration, now: float) -> None:
         wall = now + self._wall_offset_s
@@ -335,9 +338,9 @@ class Router:
             self.scribe.write(adopted)
             self.dispatch.progressed(node, [progress], now)
             if len(adopted) != len(rows):
-                self.dispatch.close([row for row in rows if row not in adopted], now)
+                self.dispatch.close([row for row in rows if row not in adopted])
         missing = [lot for lot in self.state.attempts.of_node(node) if lot.fence not in told]
-        self.dispatch.close(self.state.attempts.judge_close(missing, lost=False), now)
+        self.dispatch.close(self.state.attempts.judge_close(missing, lost=False))
         return void
 
     def _join_pipeliner(self, address: bytes, message: JoinPipeliner, now: float) -> None:
@@ -374,7 +377,7 @@ class Router:
     def _node_left(self, node: int, why: str, now: float) -> None:
         lots = self.state.attempts.of_node(node)
         name = self.state.members[node].name
-        self.dispatch.close(self.state.attempts.judge_close(lots, lost=why != "left"), now, name)
+        self.dispatch.close(self.state.attempts.judge_close(lots, lost=why != "left"), name)
         self.scribe.write([Left(node, why)])
         self.dispatch.coordinator.nodes.pop(node, None)
         self._awaited.pop(node, None)
@@ -397,7 +400,7 @@ class Router:
             case JobsReturned(lots):
                 for lot in lots:
                     rows = self.state.attempts.judge_returned(peer.node, lot.fence, lot.start)
-                    self.dispatch.close(rows, now)
+                    self.dispatch.close(rows)
             case Leave():
                 self._lost(peer, "left", now)
             case AddJob() | PipelineSettled() if peer.role == "pipeliner":

@@ -124,7 +124,7 @@ def _exactly(kind: type) -> Convert:
             if kind is float and type(value) is int:
                 return float(value)
             raise BadMessage(f"expected {kind.__name__}, got {type(value).__name__}")
-        if kind is int and not -INT_MAX <= value <= INT_MAX:
+        if kind is int and not -INT_MAX <= typing.cast(int, value) <= INT_MAX:
             raise BadMessage("integer out of range")
         return value
 
