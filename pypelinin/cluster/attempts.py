@@ -74,7 +74,7 @@ class Attempts:
             attempt += len(jobs)
         return HandedOut(node, tuple(rows))
 
-        def judge_progress(self, node: int, items: Iterable[Progress]) -> list[JobsEnded]:
+    def judge_progress(self, node: int, items: Iterable[Progress]) -> list[JobsEnded]:
         """The part of what *node* says that is new and about lots it still has."""
         ended: list[Ended] = []
         failures: list[FailedJob] = []
@@ -120,11 +120,11 @@ class Attempts:
             failures.append(FailedJob(number, job, failure))
         return bytes(judged)
 
-        def judge_close(self, lots: Iterable[OpenLot], lost: bool) -> list[LotsClosed]:
+    def judge_close(self, lots: Iterable[OpenLot], lost: bool) -> list[LotsClosed]:
         closed = tuple(LotClosed(lot.fence, lot.next, lost) for lot in lots)
         return [LotsClosed(closed)] if closed else []
 
-        def judge_returned(self, node: int, fence: int, start: int) -> list[LotsClosed]:
+    def judge_returned(self, node: int, fence: int, start: int) -> list[LotsClosed]:
         """*node* gave the tail of a lot back; what it reported before stands."""
         lot = self.lots.get(fence)
         if lot is None or lot.node != node or not lot.next <= start < len(lot.jobs):

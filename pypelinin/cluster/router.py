@@ -159,12 +159,12 @@ class Router:
     def _due(self, now: float) -> None:
         """Whatever time has brought: silence, tries again, old runs, old history."""
         for peer in self.desk.silent(now):
-            self._lost(peer, "silent", now)
+            self._lost(peer, "silent")
         for node, until in list(self._awaited.items()):
             if now >= until:
                 name = self.state.members[node].name
                 self.scribe.say("warning", f"Node {name} did not come back.")
-                self._node_left(node, "did not come back", now)
+                self._node_left(node, "did not come back")
         self.dispatch.due(now)
         if now >= self._retention_at:
             self._retention_at = now + 60.0
@@ -287,7 +287,7 @@ class Router:
     def _join_broker(self, address: bytes, message: JoinBroker, now: float) -> None:
         if not self.desk.fresh(message.incarnation, message.hello):
             return
-        node = self._node_of(message, now)
+        node = self._node_of(message)
         old = self.desk.by_name("broker", message.name)
         if old is not None:
             self.desk.dismiss(old)
@@ -305,14 +305,14 @@ class Router:
         self._awaited.pop(node, None)
         self._release_old()
 
-    def _node_of(self, message: JoinBroker, now: float) -> int:
+    def _node_of(self, message: JoinBroker) -> int:
         """The node's number; a new incarnation ends what the one before had."""
         for member in list(self.state.members.values()):
             if member.name != message.name:
                 continue
             if member.incarnation == message.incarnation:
                 return member.node
-            self._node_left(member.node, "a new incarnation came", now)
+            self._node_left(member.node, "a new incarnation came")
         node = self.state.next_node
         self.scribe.write([Joined(node, message.name, message.incarnation)])
         self.scribe.say("info", f"Broker {message.name} joined with {message.slots} slots.")
@@ -365,16 +365,16 @@ class Router:
         # a member must never see rows that can still be lost with this epoch's first
         self.scribe.answer(peer.address, welcome)
 
-    def _lost(self, peer: Peer, why: str, now: float) -> None:
+    def _lost(self, peer: Peer, why: str) -> None:
         """The lease of *peer* is over, or it said goodbye."""
         self.desk.dismiss(peer)
         self.scribe.say("warning", f"{peer.role} {peer.name} is gone ({why}).")
         if peer.role == "broker":
-            self._node_left(peer.node, why, now)
+            self._node_left(peer.node, why)
         else:
             self.planning.assign(self.planning.gone(peer))
 
-    def _node_left(self, node: int, why: str, now: float) -> None:
+    def _node_left(self, node: int, why: str) -> None:
         lots = self.state.attempts.of_node(node)
         name = self.state.members[node].name
         self.dispatch.close(self.state.attempts.judge_close(lots, lost=why != "left"), name)
@@ -402,7 +402,7 @@ class Router:
                     rows = self.state.attempts.judge_returned(peer.node, lot.fence, lot.start)
                     self.dispatch.close(rows)
             case Leave():
-                self._lost(peer, "left", now)
+                self._lost(peer, "left")
             case AddJob() | PipelineSettled() if peer.role == "pipeliner":
                 self._from_pipeliner(peer.link.session, message, now)
 

@@ -82,12 +82,12 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def checked_retries(retries: int) -> int:
-    if type(retries) is bool or not 0 <= retries <= RETRIES_MAX:
+    if not isinstance(retries, int) or not 0 <= retries <= RETRIES_MAX:
         raise DefinitionError(f"retries is a whole number from 0 to {RETRIES_MAX}: {retries!r}.")
     return retries
 
 
 def checked_priority(priority: int) -> int:
-    if type(priority) is bool or abs(priority) > 1_000_000:
+    if not isinstance(priority, int) or abs(priority) > 1_000_000:
         raise DefinitionError(f"priority is a whole number within ±1,000,000: {priority!r}.")
     return priority

@@ -25,7 +25,7 @@ try:
     import sqlalchemy as sa
     from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.engine import URL, Connection, make_url
-    from sqlalchemy.exc import InterfaceError, NoSuchModuleError, OperationalError
+    from sqlalchemy.exc import DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "SQLStore needs SQLAlchemy 2, which is not installed: pip install 'pypelinin[sql]'",
@@ -172,7 +172,10 @@ class SQLStore(KeyedStore):
                 self._create_tables()
             with self._engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
+            away = isinstance(error, OperationalError | InterfaceError)
+            if not (away or error.connection_invalidated):
+                raise  # the fault is not the database's
             raise StoreUnavailable(
                 f"cannot {doing}: {self._place} answers: {' '.join(str(error.orig).split())}.",
                 remedy=_remedy(self._url),

@@ -126,12 +126,12 @@ def test_a_saver_that_froze_loses_its_transaction(
 
     store = opened()
     save(store, {"x": 1})
+    ended = pytest.raises(StoreUnavailable, match="idle-in-transaction timeout")
     with SQLStore(server.url, table, timeout_s=0.2) as frozen:
-        with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
-            with frozen._transaction("freeze") as connection:
-                connection.execute(sa.text(f"UPDATE {table} SET value = '7'"))
-                save(store, {"x": 2})  # waits until the server ended the other
-                connection.execute(sa.text("SELECT 1"))
+        with ended, frozen._transaction("freeze") as connection:
+            connection.execute(sa.text(f"UPDATE {table} SET value = '7'"))
+            save(store, {"x": 2})  # waits until the server ended the other
+            connection.execute(sa.text("SELECT 1"))
         assert frozen.load("p1") == {"x": 2}
 
 
