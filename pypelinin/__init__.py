@@ -1,0 +1,55 @@
+"""pypelinin: a cluster you `pip install`.
+
+The names below are all that users need; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "1.0.0.dev0"
+
+if TYPE_CHECKING:
+    from pypelinin.client import PipelineManager as PipelineManager
+    from pypelinin.errors import ClusterError as ClusterError
+    from pypelinin.errors import DefinitionError as DefinitionError
+    from pypelinin.errors import JobError as JobError
+    from pypelinin.errors import PypelininError as PypelininError
+    from pypelinin.graph.job import Job as Job
+    from pypelinin.pipeline import Pipeline as Pipeline
+    from pypelinin.runtime.daemons import Broker as Broker
+    from pypelinin.runtime.daemons import Pipeliner as Pipeliner
+    from pypelinin.runtime.daemons import Router as Router
+    from pypelinin.store import Store as Store
+    from pypelinin.worker import Worker as Worker
+
+_HOMES = {
+    "Broker": "runtime.daemons",
+    "ClusterError": "errors",
+    "DefinitionError": "errors",
+    "Job": "graph.job",
+    "JobError": "errors",
+    "Pipeline": "pipeline",
+    "PipelineManager": "client",
+    "Pipeliner": "runtime.daemons",
+    "PypelininError": "errors",
+    "Router": "runtime.daemons",
+    "Store": "store",
+    "Worker": "worker",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the table is the list
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'pypelinin' has no attribute {name!r}")
+    value = getattr(import_module(f"pypelinin.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -65,6 +65,7 @@ class Pipeline:
         self.id: str | None = None
         self.state = "new"
         self.error: Failure | None = None
+        self.error_job = ""
         self.started_at: float | None = None
         self.finished_at: float | None = None
 

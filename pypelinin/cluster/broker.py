@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from pypelinin.cluster.events import Received, Say, Send, Stop
+from pypelinin.cluster.events import Drain, Received, Say, Send, Stop
 from pypelinin.cluster.ledger import Ledger
 from pypelinin.cluster.member import ROUTER, Member
 from pypelinin.cluster.slots import (
     Configured,
-    Drain,
     HeldJobs,
     KillSlot,
     RecallLot,

@@ -47,6 +47,11 @@ class CommitFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Drain(Event):
+    """Asked to end: finish what runs, take nothing new; asked again: stop now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Send(Command):
     """Send to *peer*; it is on its way as soon as the loop gets to it."""
 
@@ -69,13 +74,6 @@ class Write(Command):
 
     lsn: int
     row: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Archive(Command):
-    """Rows up to *lsn* are no longer needed once *rows* (a snapshot) are durable."""
-
-    lsn: int
 
 
 @dataclass(frozen=True, slots=True)

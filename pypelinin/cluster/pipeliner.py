@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 
-from pypelinin.cluster.events import Received, Say
+from pypelinin.cluster.events import Drain, Received, Say, Stop
 from pypelinin.cluster.member import Member
 from pypelinin.config import Limits
 from pypelinin.engine.run import Run
@@ -24,6 +24,7 @@ from pypelinin.wire.messages import (
     AssignRuns,
     JobsSettled,
     JoinPipeliner,
+    Leave,
     PipelineSettled,
     Ready,
     SettledRun,
@@ -143,6 +144,8 @@ class Pipeliner:
         commands: list[Command] = []
         messages: list[Record] = []
         for event in batch:
+            if isinstance(event, Drain):
+                return [*commands, *self.member.send(Leave()), Stop()]
             if not isinstance(event, Received):
                 continue
             message, more = self.member.receive(event.envelope, now)

@@ -18,6 +18,7 @@ from pypelinin.cluster.dispatch import Dispatch
 from pypelinin.cluster.events import (
     CommitFailed,
     Committed,
+    Drain,
     Malformed,
     Received,
     Stop,
@@ -91,6 +92,7 @@ class Router:
         self._wall_offset_s = wall_offset_s
         self._new_cluster = new_cluster
         self._started_at = 0.0
+        self._stopping = False
         self._awaited: dict[int, float] = {}
         self._old: list[RunRecord] = []
         self._retention_at = 0.0
@@ -132,10 +134,13 @@ class Router:
                     self.desk.committed(lsn)
                 case Malformed(peer, code, what):
                     self.scribe.answer(peer, Refused(0, refuse(code, what)))
+                case Drain():
+                    self._stopping = True
                 case CommitFailed(what):
                     return [Stop(f"The journal takes no more rows: {what}")]
         self._due(now)
-        return self._end_turn(now)
+        commands = self._end_turn(now)
+        return [*commands, Stop()] if self._stopping else commands
 
     def _end_turn(self, now: float) -> list[Command]:
         self._plan(now)

@@ -47,11 +47,6 @@ class SlotExited(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Drain(Event):
-    """Finish what runs, take nothing new, then stop; asked again: stop now."""
-
-
-@dataclass(frozen=True, slots=True)
 class StartSlot(Command):
     slot: int
 

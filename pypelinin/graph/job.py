@@ -73,7 +73,7 @@ def _checked_name(what: str, value: object) -> str:
     return value
 
 
-def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
+def checked_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
     """A copy of *labels* if all of it is text; DefinitionError else."""
     for key, value in labels.items():
         if not isinstance(key, str) or not isinstance(value, str):
@@ -81,13 +81,13 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return dict(labels)
 
 
-def checked_retries(retries: int) -> int:
-    if not isinstance(retries, int) or not 0 <= retries <= RETRIES_MAX:
+def checked_retries(retries: object) -> int:
+    if type(retries) is not int or not 0 <= retries <= RETRIES_MAX:
         raise DefinitionError(f"retries is a whole number from 0 to {RETRIES_MAX}: {retries!r}.")
     return retries
 
 
-def checked_priority(priority: int) -> int:
-    if not isinstance(priority, int) or abs(priority) > 1_000_000:
+def checked_priority(priority: object) -> int:
+    if type(priority) is not int or abs(priority) > 1_000_000:
         raise DefinitionError(f"priority is a whole number within ±1,000,000: {priority!r}.")
     return priority

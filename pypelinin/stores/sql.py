@@ -85,6 +85,7 @@ class SQLStore(KeyedStore):
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
+        self._leave_parents_connections()
         self._engine.dispose()
 
     def pipelines(self) -> list[str]:

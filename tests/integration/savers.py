@@ -60,6 +60,11 @@ FORKS = """
 import os
 with getattr(pypelinin.stores, kind)(**configuration) as store:
     store.save(info(worker_result={"before": 1}))
+    unused = os.fork()
+    if unused == 0:
+        store.close()
+        os._exit(0)
+    assert os.waitpid(unused, 0)[1] == 0
     child = os.fork()
     for number in range(count):
         who = "child" if child == 0 else "parent"

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pytest
-
-import pypelinin.stores
 from pypelinin.stores import KeyedStore
 from tests.unit.stores.contract import attempt, save
 
@@ -61,9 +58,3 @@ def test_nothing_is_read_for_a_worker_that_requires_nothing() -> None:
 def test_load_orders_keys() -> None:
     with Recording({"b": 1, "a": 2}) as store:
         assert list(store.load("p1")) == ["a", "b"]
-
-
-def test_the_package_names_its_stores() -> None:
-    assert {"FileStore", "KeyedStore", "MemoryStore", "SQLStore"} <= set(dir(pypelinin.stores))
-    with pytest.raises(AttributeError, match="no attribute 'RedisStore'"):
-        _ = pypelinin.stores.RedisStore

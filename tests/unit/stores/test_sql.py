@@ -38,7 +38,6 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-OTHERS = "import sys; from pypelinin.stores import FileStore, MemoryStore; print(*sys.modules)"
 
 
 def python(*arguments: str) -> str:
@@ -77,10 +76,6 @@ def test_without_psycopg_the_error_says_what_to_install() -> None:
         "SQLStore needs psycopg for postgresql+psycopg://user:***@host/name: "
         "pip install 'pypelinin[sql]'\n"
     )
-
-
-def test_the_other_stores_do_not_import_it() -> None:
-    assert "sqlalchemy" not in python(OTHERS).split()
 
 
 # --- where it goes ----------------------------------------------------------------------------

@@ -1,0 +1,582 @@
+"""The client: submit pipelines to a Router, follow them, and learn how they ended.
+
+A `PipelineManager` has one socket and no thread: it works while one of its methods runs.
+Every request has a deadline; none hangs. Use one manager for each thread.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import zmq
+
+from pypelinin import __version__
+from pypelinin.cluster.client import Client, Expired
+from pypelinin.cluster.events import Send
+from pypelinin.cluster.member import Reconnect
+from pypelinin.config import DEFAULT_API, Limits
+from pypelinin.errors import (
+    Busy,
+    Cancelled,
+    ClusterError,
+    Cycle,
+    DefinitionError,
+    Failed,
+    Impossible,
+    JobError,
+    Killed,
+    Lost,
+    PypelininError,
+    Refused,
+    RemoteTraceback,
+    UnknownWorker,
+    Unreachable,
+    VersionMismatch,
+)
+from pypelinin.graph.fingerprint import digest
+from pypelinin.graph.job import Job
+from pypelinin.ids import new_id
+from pypelinin.machine import Command
+from pypelinin.pipeline import Pipeline
+from pypelinin.runtime.sockets import PeerSocket
+from pypelinin.runtime.values import pack_value, unpack_value
+from pypelinin.wire import messages
+from pypelinin.wire.codec import Blobs, Record, unpack_plain, unpack_record
+from pypelinin.wire.definitions import (
+    BATCH_ROWS_MAX,
+    FRAME_BYTES_MAX,
+    Details,
+    Failure,
+    Header,
+    Place,
+    Refusal,
+    Structure,
+)
+from pypelinin.wire.messages import RunStatus
+
+PARTS_IN_MESSAGE = 250
+BYTES_IN_MESSAGE = 4 * 1024 * 1024
+MESSAGES_AT_ONCE = 4
+POLL_S = 1.0
+
+_REFUSALS: dict[str, type[PypelininError]] = {
+    "unknown worker": UnknownWorker,
+    "impossible": Impossible,
+    "cycle": Cycle,
+    "malformed": DefinitionError,
+    "conflict": DefinitionError,
+    "busy": Busy,
+    "version": VersionMismatch,
+}
+_CAUSES: dict[str, type[JobError]] = {"exit": Killed, "signal": Killed, "lost": Lost}
+
+R = TypeVar("R", bound=Record)
+
+
+def refusal_error(refusal: Refusal) -> PypelininError:
+    """The exception a Router's "no" stands for."""
+    return _REFUSALS.get(refusal.code, Refused)(refusal.what, remedy=refusal.remedy)
+
+
+def job_error(run: str, job: str, failure: Failure) -> JobError:
+    """The exception a job's failure stands for, the remote traceback as its cause."""
+    where = f" on {failure.node}" if failure.node else ""
+    error = _CAUSES.get(failure.cause, Failed)(
+        f"Job {job!r} of run {run} failed{where}: {failure.type}: {failure.text}"
+    )
+    if failure.traceback:
+        error.__cause__ = RemoteTraceback(failure.traceback)
+    return error
+
+
+class PipelineManager:
+    """Starts pipelines on the cluster at *api* and follows them.
+
+    *broadcast* is optional; if given it must be the Router's. *deadline_s* bounds every
+    request (10 s). Raises Unreachable if nobody answers in that time, VersionMismatch if
+    the Router speaks another protocol.
+    """
+
+    def __init__(
+        self,
+        api: str | None = None,
+        broadcast: str | None = None,
+        *,
+        deadline_s: float | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.api = api or os.environ.get("PYPELININ_API") or DEFAULT_API
+        self.broadcast = broadcast
+        self.limits = limits or Limits()
+        self._deadline_s = self.limits.client_deadline_s if deadline_s is None else deadline_s
+        self._submitter = f"{getpass.getuser()}@{socket.gethostname()}"
+        self._client = Client(self.limits)
+        self._peer = PeerSocket(self.api)
+        self._pipelines: dict[str, Pipeline] = {}
+        self._finished = 0
+        self._configuration: messages.Configuration | None = None
+        self._update_at = 0.0
+
+    # --- the original's interface ------------------------------------------------------
+
+    @property
+    def pipelines(self) -> list[Pipeline]:
+        """All that this manager started or attached to, in that order."""
+        return list(self._pipelines.values())
+
+    @property
+    def started_pipelines(self) -> int:
+        """How many pipelines this manager follows."""
+        return len(self._pipelines)
+
+    @property
+    def finished_pipelines(self) -> int:
+        """How many of them are finished, whether done, failed or cancelled."""
+        return self._finished
+
+    def start(
+        self, pipeline: Pipeline, *, queue_anyway: bool = False, key: str | None = None
+    ) -> str:
+        """Submit *pipeline*; returns its id once the Router has made it durable.
+
+        With a *key* the same submission twice is one run. *queue_anyway* accepts workers
+        that no Broker offers yet. Raises DefinitionError (UnknownWorker, Impossible,
+        NotPicklable), ClusterError, or ValueError if this object was started before.
+        """
+        keys = None if key is None else [key]
+        return self.start_all([pipeline], queue_anyway=queue_anyway, keys=keys)[0]
+
+    def start_all(
+        self,
+        pipelines: Iterable[Pipeline],
+        *,
+        queue_anyway: bool = False,
+        keys: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Submit many at once, far faster than one by one; returns their ids in order.
+
+        Raises the first refusal after all were tried; those that were accepted run and
+        have an `id`.
+        """
+        listed = list(pipelines)
+        seen: set[int] = set()
+        for pipeline in listed:
+            if pipeline.id is not None or id(pipeline) in seen:
+                raise DefinitionError(
+                    f"This pipeline was started before, as run {pipeline.id}.",
+                    remedy="Make a new Pipeline object; equal ones are runs of their own.",
+                )
+            seen.add(id(pipeline))
+        ids = [
+            new_id(os.urandom) if keys is None else digest(b"key", keys[i].encode()).hex()
+            for i in range(len(listed))
+        ]
+        self._handshake()
+        refused = self._submit(dict(zip(ids, listed, strict=True)), queue_anyway)
+        for run, pipeline in zip(ids, listed, strict=True):
+            if run not in refused:
+                self._follow(run, pipeline)
+        if refused:
+            raise refusal_error(next(iter(refused.values())))
+        return ids
+
+    def finished(self, pipeline: Pipeline | str) -> bool:
+        """Whether it has ended, in whatever way; cheap enough for a loop."""
+        found = self._find(pipeline)
+        if not found.finished_at:
+            now = time.monotonic()
+            self.update(0.01 if now < self._update_at else 0.0)
+            self._update_at = now + 0.001
+        return found.finished_at is not None
+
+    def update(self, timeout: float | None = None) -> None:
+        """Take in news; wait up to *timeout* seconds for some (None: 1 s)."""
+        until = time.monotonic() + (1.0 if timeout is None else timeout)
+        before = self._finished
+        self._drive(lambda: self._finished > before, until, poll_s=POLL_S)
+
+    # --- more --------------------------------------------------------------------------
+
+    def wait(
+        self,
+        pipelines: Pipeline | str | Iterable[Pipeline | str] | None = None,
+        timeout: float | None = None,
+        *,
+        progress: bool = False,
+        raise_on_failure: bool = True,
+    ) -> list[Pipeline]:
+        """Block until these (None: all this manager follows) are finished; returns them.
+
+        *progress* draws a bar on stderr. Raises TimeoutError after *timeout* seconds,
+        Unreachable after 30 s without a sign of the Router, and, with *raise_on_failure*,
+        the first failure as a JobError when all have ended.
+        """
+        if pipelines is None:
+            listed = self.pipelines
+        elif isinstance(pipelines, (Pipeline, str)):
+            listed = [self._find(pipelines)]
+        else:
+            listed = [self._find(pipeline) for pipeline in pipelines]
+        began = time.monotonic()
+        until = None if timeout is None else began + timeout
+        open_ones = {p.id: p for p in listed if p.finished_at is None}
+
+        def done() -> bool:
+            for run in [run for run, p in open_ones.items() if p.finished_at is not None]:
+                del open_ones[run]
+            return not open_ones
+
+        bar = _Bar(len(listed), began) if progress else None
+        try:
+            while not done():
+                step = time.monotonic() + (0.1 if bar else 3600.0)
+                self._drive(done, step if until is None else min(step, until), poll_s=POLL_S)
+                if bar:
+                    bar.draw(listed)
+                if until is not None and time.monotonic() >= until and not done():
+                    raise TimeoutError(
+                        f"{len(open_ones)} of {len(listed)} pipelines are not finished after "
+                        f"{timeout:g} s. They go on; wait again, or cancel them."
+                    )
+        finally:
+            if bar:
+                bar.draw(listed)
+                bar.end()
+        if raise_on_failure:
+            for pipeline in listed:
+                if (error := self.error(pipeline)) is not None:
+                    raise error
+        return listed
+
+    def run(
+        self,
+        pipelines: Pipeline | Sequence[Pipeline],
+        timeout: float | None = None,
+        *,
+        progress: bool = False,
+        raise_on_failure: bool = True,
+        queue_anyway: bool = False,
+    ) -> list[Pipeline]:
+        """`start` (or `start_all`) and `wait`."""
+        listed = [pipelines] if isinstance(pipelines, Pipeline) else list(pipelines)
+        self.start_all(listed, queue_anyway=queue_anyway)
+        return self.wait(listed, timeout, progress=progress, raise_on_failure=raise_on_failure)
+
+    def error(self, pipeline: Pipeline) -> JobError | None:
+        """Why *pipeline* failed or was cancelled; None if it did not."""
+        if pipeline.error is not None and pipeline.state == "failed":
+            return job_error(str(pipeline.id), pipeline.error_job, pipeline.error)
+        if pipeline.state == "cancelled":
+            return Cancelled(f"Run {pipeline.id} was cancelled.")
+        return None
+
+    def cancel(self, pipelines: Pipeline | str | Iterable[Pipeline | str]) -> None:
+        """Nothing of these that has not begun will begin; durable on return."""
+        one = isinstance(pipelines, (Pipeline, str))
+        listed: list[Any] = [pipelines] if one else list(pipelines)  # type: ignore[arg-type]
+        runs = [run if isinstance(run, str) else str(run.id) for run in listed]
+        for i in range(0, len(runs), BATCH_ROWS_MAX):
+            some = tuple(runs[i : i + BATCH_ROWS_MAX])
+            answer = self._ask(lambda n, some=some: messages.Cancel(n, some), messages.Status)  # type: ignore[misc]
+            if len(answer.runs) < len(some):
+                known = {run.run for run in answer.runs}
+                raise Refused(f"There is no run {next(r for r in some if r not in known)}.")
+
+    def status(self, pipeline: Pipeline | str) -> RunStatus:
+        """What the Router knows of one run now. Raises Refused if it knows nothing."""
+        run = pipeline if isinstance(pipeline, str) else str(pipeline.id)
+        answer = self._ask(lambda n: messages.GetStatus(n, (run,), False), messages.Status)
+        if answer.runs[0].state == "unknown":
+            raise Refused(
+                f"There is no run {run}.",
+                remedy="`pypelinin list` shows the runs; finished ones are kept for 7 days.",
+            )
+        return answer.runs[0]
+
+    def attach(self, run: str) -> Pipeline:
+        """The pipeline of a run that any process started, followed from now on."""
+        pipeline, _ = self.describe(run)
+        self._follow(run, pipeline)
+        return pipeline
+
+    def describe(self, run: str) -> tuple[Pipeline, messages.Definition]:
+        """A run whole: its pipeline, and its jobs' states and failures as the Router has them.
+
+        The data of the pipeline and its jobs is given if it is plain, else None.
+        """
+        answer = self._ask(lambda n: messages.GetDefinition(n, run), messages.Definition)
+        pipeline = _rebuilt(answer.blobs)
+        pipeline.id = run
+        _take(pipeline, answer.status)
+        return pipeline, answer
+
+    def list_runs(self, state: str = "", offset: int = 0, limit: int = 100) -> list[RunStatus]:
+        """The newest runs first; *state* "running", "done", "failed", "cancelled" or ""."""
+        answer = self._ask(
+            lambda n: messages.GetPipelines(n, state, offset, limit), messages.Status
+        )
+        return list(answer.runs)
+
+    def cluster(self) -> messages.Cluster:
+        """Nodes, queues and versions."""
+        return self._ask(messages.GetCluster, messages.Cluster)
+
+    def configuration(self) -> messages.Configuration:
+        """What the Router tells everybody: cluster id, version, broadcast address, values."""
+        return self._handshake()
+
+    def close(self) -> None:
+        """Let go of the socket; what was started goes on."""
+        self._peer.close()
+
+    def __enter__(self) -> PipelineManager:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _find(self, pipeline: Pipeline | str) -> Pipeline:
+        if isinstance(pipeline, str):
+            return self._pipelines.get(pipeline) or self.attach(pipeline)
+        if pipeline.id is None or pipeline.id not in self._pipelines:
+            raise DefinitionError(
+                f"{pipeline!r} was not started by this manager.",
+                remedy="Call manager.start(pipeline), or manager.attach(id) for another's.",
+            )
+        return pipeline
+
+    def _follow(self, run: str, pipeline: Pipeline) -> None:
+        pipeline.id = run
+        if pipeline.state == "new":
+            pipeline.state, pipeline.started_at = "running", time.time()
+        self._pipelines[run] = pipeline
+        if pipeline.finished_at is None:
+            self._client.watch([run])
+        else:
+            self._finished += 1
+        self._take_news()
+
+    def _take_news(self) -> None:
+        later = []
+        for status in self._client.finished_news:
+            pipeline = self._pipelines.get(status.run)
+            if pipeline is None:
+                later.append(status)  # it ended before `start` returned
+            elif pipeline.finished_at is None:
+                _take(pipeline, status)
+                self._finished += pipeline.finished_at is not None
+        self._client.finished_news = later
+
+    def _handshake(self) -> messages.Configuration:
+        if self._configuration is None:
+            found = self._ask(
+                lambda n: messages.GetConfiguration(n, "client", __version__, 0, time.time()),
+                messages.Configuration,
+            )
+            given = self.broadcast
+            if given is not None and not _same_address(given, found.broadcast):
+                raise DefinitionError(
+                    f"The Router at {self.api} broadcasts at {found.broadcast}, not at {given}.",
+                    remedy="Leave broadcast out; it is learned from the Router.",
+                )
+            self._configuration = found
+        return self._configuration
+
+    def _submit(self, pipelines: dict[str, Pipeline], queue_anyway: bool) -> dict[str, Refusal]:
+        """Send all parts, some messages at a time; returns the refusals by run."""
+        refused: dict[str, Refusal] = {}
+        outstanding: dict[int, list[str]] = {}
+        batches = self._batches(pipelines)
+        batch = next(batches, None)
+        self._client.watch(list(pipelines))
+        while batch is not None or outstanding:
+            while batch is not None and len(outstanding) < MESSAGES_AT_ONCE:
+                runs, places, blobs = batch
+                number = self._send(
+                    lambda n, places=places, blobs=blobs: messages.AddPipeline(  # type: ignore[misc]
+                        n, True, queue_anyway, places, blobs
+                    )
+                )
+                outstanding[number] = runs
+                batch = next(batches, None)
+            self._drive(lambda: any(n in self._client.answers for n in outstanding), None)
+            for number in [n for n in outstanding if n in self._client.answers]:
+                answer = self._taken(number, messages.PipelineAdded)
+                for run, added in zip(outstanding.pop(number), answer.results, strict=True):
+                    if added.refusal is not None:
+                        refused.setdefault(run, added.refusal)
+        return refused
+
+    def _batches(
+        self, pipelines: dict[str, Pipeline]
+    ) -> Iterator[tuple[list[str], tuple[Place, ...], Blobs]]:
+        runs: list[str] = []
+        places: list[Place] = []
+        blobs: list[bytes] = []
+        size = 0
+        for run, pipeline in pipelines.items():
+            header, parts = pipeline.compile(run, self._submitter, pack_value)
+            for i, (structure, details) in enumerate(parts):
+                added = len(header) + len(structure) + len(details)
+                if runs and (len(runs) == PARTS_IN_MESSAGE or size + added > BYTES_IN_MESSAGE):
+                    yield runs, tuple(places), Blobs(blobs)
+                    runs, places, blobs, size = [], [], [], 0
+                runs.append(run)
+                places.append(Place(i, len(parts)))
+                blobs += (header, structure, details)
+                size += added
+        if runs:
+            yield runs, tuple(places), Blobs(blobs)
+
+    def _send(self, make: Callable[[int], Record]) -> int:
+        number, commands = self._client.request(make, time.monotonic(), self._deadline_s)
+        self._perform(commands)
+        return number
+
+    def _ask(self, make: Callable[[int], Record], kind: type[R]) -> R:
+        number = self._send(make)
+        self._drive(lambda: number in self._client.answers, None)
+        return self._taken(number, kind)
+
+    def _taken(self, number: int, kind: type[R]) -> R:
+        answer = self._client.answers.pop(number)
+        if isinstance(answer, messages.Refused):
+            raise refusal_error(answer.refusal)
+        if isinstance(answer, Expired):
+            raise self._unreachable(answer.waited_s)
+        if not isinstance(answer, kind):
+            raise ClusterError(f"The Router answered with {type(answer).__name__}.")
+        return answer
+
+    def _unreachable(self, waited_s: float) -> Unreachable:
+        return Unreachable(
+            f"No Router answered at {self.api} for {waited_s:.0f} s.",
+            remedy="Is it running (`pypelinin up`), and is the address right (PYPELININ_API)?",
+        )
+
+    def _drive(
+        self, done: Callable[[], bool], until: float | None, poll_s: float | None = None
+    ) -> None:
+        """Send, receive and keep time until *done*, or the moment *until* has come."""
+        silent_since = time.monotonic()
+        while True:
+            now = time.monotonic()
+            events = list(self._peer.receive())
+            commands = self._client.handle(events, now)
+            if poll_s is not None:
+                commands += self._client.poll(now, poll_s)
+            self._perform(commands)
+            self._peer.flush()
+            self._take_news()
+            if done() or (until is not None and now >= until):
+                return
+            silence = now - max(self._client.heard_at, silent_since)
+            if poll_s is not None and silence > self.limits.client_silence_s:
+                raise self._unreachable(silence)
+            times = [now + (poll_s or 1.0)]
+            times += [t for t in (until, self._client.deadline()) if t is not None]
+            timeout = max(0.0, min(times) - now)
+            zmq.zmq_poll([(self._peer.socket, self._peer.interest)], int(timeout * 1000) + 1)
+
+    def _perform(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Send):
+                self._peer.send(command.envelope)
+            elif isinstance(command, Reconnect):
+                self._peer.reconnect()
+
+
+def _take(pipeline: Pipeline, status: RunStatus) -> None:
+    """Keep what the Router says in the user's object."""
+    pipeline.state = status.state
+    pipeline.started_at = status.submitted_at or pipeline.started_at
+    if status.finished_at:
+        pipeline.finished_at = status.finished_at
+    elif status.state == "unknown":
+        pipeline.finished_at = time.time()  # its history is over
+    if status.error is not None:
+        pipeline.error = status.error
+        number = int(status.error_job or 0)
+        pipeline.error_job = pipeline.jobs[number].name if number < len(pipeline.jobs) else ""
+
+
+def _same_address(given: str, told: str) -> bool:
+    """Ports decide: a Router bound to all interfaces tells 0.0.0.0."""
+    return given.rsplit(":", 1)[-1] == told.rsplit(":", 1)[-1]
+
+
+def _rebuilt(blobs: Sequence[bytes]) -> Pipeline:
+    """The Pipeline behind a Definition's blobs: header, states, then the parts."""
+    header = unpack_record(Header, blobs[0], FRAME_BYTES_MAX)
+    jobs: list[Job] = []
+    edges: list[tuple[int, int]] = []
+    for structure_bytes, details_bytes in zip(blobs[2::2], blobs[3::2], strict=True):
+        structure = unpack_record(Structure, structure_bytes, FRAME_BYTES_MAX)
+        details = unpack_record(Details, details_bytes, FRAME_BYTES_MAX)
+        jobs += _jobs_of(header, details, len(structure.offsets) - 1)
+        for i in range(len(structure.offsets) - 1):
+            low, high = structure.offsets[i], structure.offsets[i + 1]
+            edges += [(up, structure.first + i) for up in structure.upstreams[low:high]]
+    pairs: list[tuple[Any, Any]] = [(job, None) for job in jobs]
+    pairs += [(jobs[up], jobs[down]) for up, down in edges]
+    return Pipeline(pairs, _plain(header.payload), labels=header.labels)
+
+
+def _jobs_of(header: Header, details: Details, count: int) -> Iterator[Job]:
+    starts = array("I", [0]) + details.ends
+    for i in range(count):
+        kind = header.kinds[details.kind_of[i] if details.kind_of else 0]
+        own = unpack_plain(details.payloads[starts[i] : starts[i + 1]]) if details.ends else None
+        name, data = (None, None) if own is None else own
+        yield Job(
+            kind.worker, None if data is None else _plain(data), name=name, labels=kind.labels,
+            retries=kind.retries, priority=kind.priority,
+        )  # fmt: skip
+
+
+def _plain(payload: bytes) -> Any:
+    """Only what is no pickle: a description must not run code."""
+    return unpack_value(payload) if payload[:1] == b"m" else None
+
+
+class _Bar:
+    """A progress bar on stderr; plain lines now and then if that is no terminal."""
+
+    def __init__(self, total: int, began: float) -> None:
+        self._total = total
+        self._began = began
+        self._terminal = sys.stderr.isatty()
+        self._drawn_at = 0.0
+
+    def draw(self, pipelines: Sequence[Pipeline]) -> None:
+        now = time.monotonic()
+        finished = sum(p.finished_at is not None for p in pipelines)
+        if now - self._drawn_at < (0.1 if self._terminal else 5.0) and finished < self._total:
+            return
+        self._drawn_at = now
+        failed = sum(p.state == "failed" for p in pipelines)
+        filled = 30 * finished // max(1, self._total)
+        text = f"[{'#' * filled}{'.' * (30 - filled)}] {finished}/{self._total} pipelines"
+        text += f", {failed} failed" if failed else ""
+        text += f", {now - self._began:.1f} s"
+        sys.stderr.write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._terminal:
+            sys.stderr.write("\n")

@@ -1,0 +1,1 @@
+"""The world: clocks, sockets, processes, files. Everything that does, nothing that decides."""

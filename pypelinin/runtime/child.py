@@ -1,0 +1,279 @@
+"""Inside a slot: the only place where the user's code runs and a payload is opened.
+
+The slot imports the workers and the store, says what it found, then takes lots: for each
+job a token from the token pipe (no token: the Broker took the rest back), `retrieve`,
+`process`, `save`, and one outcome. An outcome is written as soon as it is known; nothing is
+kept back, so a job that never ends hides no other job's end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import random
+import socket
+import sys
+import time
+import traceback
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from pypelinin.ids import fence_attempt
+from pypelinin.runtime.values import unpack_value
+
+TEXT_MAX = 16 * 1024
+_MESSAGE_MAX = 2**31 - 1
+
+
+class SetupError(Exception):
+    """(type, text, traceback) of what keeps the slot from starting."""
+
+
+def failure(cause: str, error: BaseException) -> list[str]:
+    """An exception as data: cause, type, text, traceback of the user's frames."""
+    kind = type(error)
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    try:
+        text = str(error)
+    except Exception:
+        text = "<its str() raised>"
+    frames = traceback.TracebackException.from_exception(error)
+    with contextlib.suppress(AttributeError):
+        here = [f for f in frames.stack if f.filename != __file__]
+        frames.stack = traceback.StackSummary.from_list(here or list(frames.stack))
+    trace = "".join(frames.format())
+    return [cause, name[:200], text[:TEXT_MAX], trace[-TEXT_MAX:]]
+
+
+def load_workers(names: list[str]) -> dict[str, Any]:
+    """The classes named in `__all__` of the modules. Raises SetupError."""
+    workers: dict[str, Any] = {}
+    for name in names:
+        try:
+            module = importlib.import_module(name)
+        except BaseException as error:
+            data = failure("import", error)
+            raise SetupError(
+                data[1], f"The workers module {name!r} cannot be imported: {data[2]}", data[3]
+            ) from None
+        listed = getattr(module, "__all__", None)
+        if listed is None:
+            raise SetupError(
+                "AttributeError",
+                f"The workers module {name!r} ({getattr(module, '__file__', '?')}) lacks __all__. "
+                "List its workers there: __all__ = ['MyWorker'].",
+                "",
+            )
+        for worker in listed:
+            found = getattr(module, worker, None)
+            if not callable(getattr(found, "process", None)):
+                raise SetupError(
+                    "TypeError",
+                    f"{name}.{worker} stands in __all__ but is no worker: a worker is a class "
+                    "with a process(self, data) method.",
+                    "",
+                )
+            if worker in workers and workers[worker] is not found:
+                raise SetupError("ValueError", f"Two modules offer a worker {worker!r}.", "")
+            workers[worker] = found
+    return workers
+
+
+def load_store(spec: Any) -> Any:
+    """The StoreClass: "module:Class", or a pickled class of a script. Raises SetupError."""
+    if not spec:
+        return None
+    try:
+        if isinstance(spec, bytes):
+            return unpack_value(spec)
+        module, _, name = spec.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+    except BaseException as error:
+        data = failure("import", error)
+        shown = spec if isinstance(spec, str) else "of the script"
+        raise SetupError(
+            data[1], f"The store {shown} cannot be loaded: {data[2]}", data[3]
+        ) from None
+
+
+class Slot:
+    """The child's side of a slot's socket and token pipe."""
+
+    def __init__(self, link: socket.socket, tokens: int) -> None:
+        self.link = link
+        self.tokens = tokens
+        self.workers: dict[str, Any] = {}
+        self.store_class: Any = None
+        self.store: Any = None
+        self.configuration: dict[str, Any] = {}
+        self.runs: dict[int, tuple[str, bytes]] = {}
+        self._token: int | None = None
+        self._pack = msgpack.Packer(use_bin_type=True).pack
+
+    def serve(self) -> None:
+        """Until the Broker's end is closed."""
+        unpacker = msgpack.Unpacker(
+            raw=False, max_buffer_size=_MESSAGE_MAX, strict_map_key=False, use_list=True
+        )
+        while data := self.link.recv(1 << 20):
+            unpacker.feed(data)
+            for message in unpacker:
+                kind = message.pop(0)
+                if kind == "lot":
+                    self.run_lot(*message)
+                elif kind == "setup":
+                    self.send(self.set_up(*message))
+                elif kind == "monitoring":
+                    self.send(["monitored", self.save_monitoring(message[0])])
+
+    def send(self, message: object) -> None:
+        self.link.sendall(self._pack(message))
+
+    def set_up(
+        self, path: list[str], modules: list[str], store: Any, configuration: dict[str, Any]
+    ) -> list[Any]:
+        """Import what the user gave; returns ["started", worker names, failure or None]."""
+        sys.path[:] = path + [entry for entry in sys.path if entry not in path]
+        self.configuration = configuration
+        try:
+            self.workers = load_workers(modules)
+            self.store_class = load_store(store)
+        except SetupError as error:
+            kind, text, trace = error.args
+            return ["started", [], ["import", kind, text, trace]]
+        if (failed := self.make_store()) is not None:
+            failed[2] = (
+                f"{getattr(self.store_class, '__name__', 'The store')}() raised: {failed[2]}"
+            )
+            return ["started", [], failed]
+        return ["started", sorted(self.workers), None]
+
+    def make_store(self) -> list[str] | None:
+        if self.store is None and self.store_class is not None:
+            try:
+                self.store = self.store_class(**self.configuration)
+            except BaseException as error:
+                return failure("store", error)
+        return None
+
+    def save_monitoring(self, data: Any) -> list[str] | None:
+        """Returns why it failed, or None (also if the store does not want it)."""
+        save = getattr(self.store, "save_monitoring", None)
+        if save is not None:
+            try:
+                save(data)
+            except BaseException as error:
+                return failure("store", error)
+        return None
+
+    def run_lot(
+        self,
+        tag: int,
+        fence: int,
+        skip: int,
+        worker: str,
+        runs: bytes,
+        jobs: bytes,
+        payloads: bytes,
+        headers: dict[int, list[Any]],
+        forget: list[int],
+    ) -> None:
+        """Run the jobs one after the other, as long as there are tokens for them."""
+        for number in forget:
+            self.runs.pop(number, None)
+        for number, (run, payload) in headers.items():
+            self.runs[number] = (run, payload)
+        numbers, indices = array("I", runs), array("I", jobs)
+        own: Iterator[Any] = iter(())
+        if payloads:
+            unpacker = msgpack.Unpacker(raw=False, max_buffer_size=_MESSAGE_MAX)
+            unpacker.feed(payloads)
+            for _ in range(skip):
+                unpacker.skip()
+            own = iter(unpacker)
+        clock, send, pack = time.perf_counter, self.link.sendall, self._pack
+        for i, number in enumerate(numbers):
+            if not self.take_token(tag):
+                return
+            begin = clock()
+            failed = self.run_job(worker, number, indices[i], fence + i, next(own, None))
+            elapsed = clock() - begin
+            send(pack(elapsed if failed is None else [elapsed, *failed]))
+
+    def take_token(self, tag: int) -> bool:
+        """One byte a job: whoever of Broker and slot reads it decides about the job."""
+        if self._token is None:
+            try:
+                data = os.read(self.tokens, 1)
+            except BlockingIOError:
+                return False
+            if not data:
+                os._exit(0)  # the Broker is gone
+            self._token = data[0]
+        if self._token != tag:
+            return False  # it belongs to the next lot: the rest of this one was recalled
+        self._token = None
+        return True
+
+    def run_job(
+        self, worker: str, number: int, job: int, fence: int, own: list[Any] | None
+    ) -> list[str] | None:
+        """One attempt; returns None or why it failed."""
+        step = "retrieve"
+        try:
+            run, payload = self.runs[number]
+            name, data = own if own is not None else (None, None)
+            found = self.workers[worker]
+            if self.store is None and (failed := self.make_store()) is not None:
+                return failed
+            random.seed(fence)
+            info = {
+                "worker": worker,
+                "worker_requires": getattr(found, "requires", ()),
+                "data": unpack_value(payload if data is None else data),
+                "job": name or worker,
+                "job_number": job,
+                "pipeline": run,
+                "attempt": fence_attempt(fence),
+                "fence": fence,
+            }
+            given = info["data"] if self.store is None else self.store.retrieve(info)
+            step = "process"
+            info["worker_result"] = found().process(given)
+            step = "save"
+            if self.store is not None:
+                self.store.save(info)
+        except BaseException as error:
+            if step == "process" or self.store is None:
+                return failure("exception", error)
+            failed = failure("store", error)
+            failed[2] = f"{type(self.store).__name__}.{step}() raised: {failed[2]}"
+            return failed
+        return None
+
+
+def main(link: socket.socket, tokens: int) -> None:
+    """The slot's life; ends with the process."""
+    status = 0
+    try:
+        Slot(link, tokens).serve()
+    except (ConnectionError, KeyboardInterrupt):
+        pass  # the Broker closed its end in the middle of something
+    except BaseException:
+        traceback.print_exc()
+        status = 70
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,215 @@
+"""The Router's journal: an SQLite file that one writer appends rows to.
+
+Rows are committed in groups on a thread of its own, in order, so a durable row implies all
+before it. Each row's CRC covers the one before: a flipped bit or a hole is noticed when the
+journal is read, never served. A side file holds the head's number and CRC; it is written
+after each commit, so a head beyond the database's means that SQLite lost commits (a
+damaged WAL is dropped silently). Opening takes an flock on the directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+
+from pypelinin.errors import ClusterError, JournalDamaged, Refused, VersionMismatch
+from pypelinin.wire.codec import Record
+from pypelinin.wire.rows import pack_row
+
+FORMAT = 1
+SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+_HEAD = struct.Struct("<QI")
+_STOP = None
+
+
+def _crc(lsn: int, body: bytes, before: int) -> int:
+    return zlib.crc32(body, zlib.crc32(lsn.to_bytes(8, "little"), before))
+
+
+class Journal:
+    """An open journal. *on_commit(lsn, error)* is called on the journal's thread.
+
+    Raises Refused if another Router has it, VersionMismatch if a newer version wrote it,
+    ClusterError if the directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        synchronous: str,
+        holder: str,
+        on_commit: Callable[[int, str], None],
+    ) -> None:
+        self.directory = directory
+        self._on_commit = on_commit
+        self._queue: SimpleQueue[tuple[int, Record] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._owner = os.urandom(8).hex()
+        self._crc = 0
+        self.lsn = 0
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ClusterError(
+                f"The journal directory {directory} cannot be written: {error.strerror}.",
+                remedy="Give another one with --journal DIR.",
+            ) from None
+        try:
+            self._take_lock(holder)
+            self._db = self._open(SYNCHRONOUS[synchronous])
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._head = os.open(directory / "head", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _take_lock(self, holder: str) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(self._lock, 1000, 0).decode(errors="replace").strip()
+            raise Refused(
+                f"Another Router has the journal {self.directory}: {other}.",
+                remedy="Stop it first, or give another directory with --journal DIR.",
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, holder.encode(), 0)
+
+    def _open(self, synchronous: str) -> sqlite3.Connection:
+        path = self.directory / "journal.sqlite"
+        try:
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+        except sqlite3.Error as error:
+            raise ClusterError(f"The journal {path} cannot be opened: {error}.") from None
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA synchronous = {synchronous}")
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS meta "
+                "(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID"
+            )
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS rows "
+                "(lsn INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT"
+            )
+            found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+            if found is not None and found[0] > FORMAT:
+                raise VersionMismatch(
+                    f"The journal {path} has format {found[0]}; this version reads up to {FORMAT}.",
+                    remedy="Use the version of pypelinin that wrote it, or another --journal DIR.",
+                )
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('format', ?)", (FORMAT,))
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (self._owner,))
+        except sqlite3.Error as error:
+            db.close()
+            raise ClusterError(
+                f"The journal {path} cannot be used: {error}.",
+                remedy="Is the disk full, or the directory read-only?",
+            ) from None
+        except VersionMismatch:
+            db.close()
+            raise
+        return db
+
+    # --- reading -----------------------------------------------------------------------
+
+    def rows(self) -> Iterator[tuple[int, bytes]]:
+        """All rows in order, verified; raises JournalDamaged at the first wrong one."""
+        crc = expected = 0
+        try:
+            for lsn, stored, body in self._db.execute(
+                "SELECT lsn, crc, body FROM rows ORDER BY lsn"
+            ):
+                expected += 1
+                crc = _crc(lsn, body, crc)
+                if lsn != expected or crc != stored:
+                    raise self._damaged(f"row {expected} is missing or altered")
+                yield lsn, body
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(f"SQLite cannot read behind row {expected} ({error})") from None
+        head = os.pread(self._head, _HEAD.size, 0)
+        if len(head) == _HEAD.size:
+            lsn, head_crc = _HEAD.unpack(head)
+            if lsn > expected or (lsn == expected and head_crc != crc):
+                raise self._damaged(f"rows up to {lsn} were committed, {expected} are there")
+        self.lsn, self._crc = expected, crc
+
+    def _damaged(self, what: str) -> JournalDamaged:
+        return JournalDamaged(
+            f"The journal {self.directory} is damaged: {what}.",
+            remedy="Nothing of it is used. Restore it from a copy, or start with another "
+            "--journal DIR and submit again.",
+        )
+
+    # --- writing -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to commit what is appended."""
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    def append(self, lsn: int, row: Record) -> None:
+        self._queue.put((lsn, row))
+
+    def _work(self) -> None:
+        queue, closing = self._queue, False
+        while not closing:
+            group = [queue.get()]
+            while not queue.empty():
+                group.append(queue.get())
+            closing = group[-1] is _STOP
+            rows = [item for item in group if item is not None]
+            if not rows:
+                continue
+            try:
+                self._commit(rows)
+            except (sqlite3.Error, ClusterError, OSError) as error:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                self._on_commit(self.lsn, str(error) or type(error).__name__)
+                return
+            self._on_commit(self.lsn, "")
+
+    def _commit(self, rows: list[tuple[int, Record]]) -> None:
+        crc, packed = self._crc, []
+        for lsn, row in rows:
+            body = pack_row(row)
+            crc = _crc(lsn, body, crc)
+            packed.append((lsn, crc, body))
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        if db.execute("SELECT value FROM meta WHERE key = 'owner'").fetchone() != (self._owner,):
+            raise ClusterError("another Router took this journal over")
+        db.executemany("INSERT INTO rows VALUES (?, ?, ?)", packed)
+        db.execute("COMMIT")
+        self._crc, self.lsn = crc, packed[-1][0]
+        os.pwrite(self._head, _HEAD.pack(self.lsn, crc), 0)
+
+    def close(self) -> None:
+        """Commit what was appended, then let go of the files."""
+        if self._thread is not None:
+            self._queue.put(_STOP)
+            self._thread.join(timeout=30)
+        self._db.close()
+        os.close(self._head)
+        os.close(self._lock)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,51 @@
+"""Samples of the host and of the Broker's processes, for the user's store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Any
+
+import psutil
+
+
+def sample(node: str) -> dict[str, Any]:
+    """One sample: times in seconds since 1970, sizes in bytes, CPU in percent of one core
+    since the last call (0.0 in the first)."""
+    memory = psutil.virtual_memory()
+    disk = psutil.disk_usage(os.getcwd())
+    network = psutil.net_io_counters()
+    host = {
+        "cpu": {"cpu percent": psutil.cpu_percent(), "number of cpus": psutil.cpu_count()},
+        "memory": {"total": memory.total, "free": memory.available, "percent": memory.percent},
+        "storage": {"total": disk.total, "free": disk.free},
+        "network": {"bytes sent": network.bytes_sent, "bytes received": network.bytes_recv},
+        "load": list(psutil.getloadavg()),
+        "uptime": time.time() - psutil.boot_time(),
+    }
+    return {"node": node, "timestamp": time.time(), "host": host, "processes": _processes()}
+
+
+_known: dict[int, psutil.Process] = {}
+
+
+def _processes() -> list[dict[str, Any]]:
+    """This process and all below it."""
+    me = psutil.Process()
+    found = []
+    for process in [me, *me.children(recursive=True)]:
+        process = _known.setdefault(process.pid, process)
+        with contextlib.suppress(psutil.Error), process.oneshot():
+            found.append(
+                {
+                    "pid": process.pid,
+                    "name": process.name(),
+                    "started": process.create_time(),
+                    "cpu percent": process.cpu_percent(),
+                    "resident memory": process.memory_info().rss,
+                }
+            )
+    for pid in _known.keys() - {entry["pid"] for entry in found}:
+        del _known[pid]
+    return found

@@ -1,0 +1,107 @@
+"""The nursery: a small process that forks slots on request.
+
+Run as `python -m pypelinin.runtime.nursery FD`: one thread, no ZeroMQ, nothing of the
+user's, so a fork is safe and cheap. It tells the Broker of each fork and each death, and
+ends with the Broker's end of the socket; its slots end with it (PDEATHSIG).
+
+Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe.
+Answers: ["forked", slot, pid], ["exited", pid, wait status].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+
+import msgpack
+
+from pypelinin.runtime import child
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int) -> None:
+    """SIGKILL for this process when its parent ends; at once if that has happened."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+class Nursery:
+    def __init__(self, broker: socket.socket) -> None:
+        self.broker = broker
+        self.woken, self._wake = socket.socketpair()
+        self.woken.setblocking(False)
+        self._wake.setblocking(False)
+
+    def serve(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the Broker decides when we end
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake.fileno())
+        gc.collect()
+        gc.freeze()
+        poller = select.poll()
+        poller.register(self.broker, select.POLLIN)
+        poller.register(self.woken, select.POLLIN)
+        while True:
+            for fd, _ in poller.poll():
+                if fd == self.woken.fileno():
+                    self.reap()
+                elif not self.request():
+                    return
+
+    def request(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self.broker, 65536, 2)
+        if not data:
+            return False
+        _, slot = msgpack.unpackb(data)
+        parent = os.getpid()
+        pid = os.fork()
+        if not pid:
+            self.become_slot(parent, *fds)
+        for fd in fds:
+            os.close(fd)
+        self.broker.send(msgpack.packb(["forked", slot, pid]))
+        return True
+
+    def become_slot(self, parent: int, link: int, tokens: int) -> None:
+        die_with_parent(parent)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        os.setpgid(0, 0)  # Ctrl-C in the terminal is the Broker's business
+        self.broker.close()
+        self.woken.close()
+        self._wake.close()
+        child.main(socket.socket(fileno=link), tokens)
+
+    def reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.woken.recv(4096)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                self.broker.send(msgpack.packb(["exited", pid, status]))
+
+
+def main() -> None:
+    parent = os.getppid()
+    die_with_parent(parent)
+    with contextlib.suppress(ConnectionError, BrokenPipeError):
+        Nursery(socket.socket(fileno=int(sys.argv[1]))).serve()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""ZeroMQ sockets: the Router's, and the one with which everybody else reaches it.
+
+Bytes in become typed messages here or are answered as malformed. Nothing is dropped
+silently: what a slow peer's socket does not take waits in an outbox of bounded bytes, and
+when that is full the peer is let go of (links resend, clients ask again).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import psutil
+import zmq
+
+from pypelinin.cluster.events import Malformed, Received
+from pypelinin.errors import BadMessage, ClusterError, DefinitionError, Refused
+from pypelinin.machine import Event
+from pypelinin.wire.codec import Envelope, WrongProtocol, from_frames, to_frames
+from pypelinin.wire.definitions import FRAME_BYTES_MAX
+from pypelinin.wire.messages import MESSAGES, NAMES, GetConfiguration, JoinBroker, JoinPipeliner
+
+OUTBOX_BYTES_MAX = 64 * 1024 * 1024
+MESSAGES_IN_TURN_MAX = 2_000
+_AGAIN = (zmq.EAGAIN, zmq.EHOSTUNREACH)
+
+
+def new_context() -> zmq.Context[zmq.Socket[bytes]]:
+    return zmq.Context()
+
+
+def _tune(socket: zmq.Socket[bytes]) -> None:
+    socket.linger = 0
+    socket.maxmsgsize = FRAME_BYTES_MAX + 1024
+    socket.sndhwm = socket.rcvhwm = 10_000
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 2_000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 10_000)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.IPV6, 0)
+
+
+def _frames(envelope: Envelope) -> list[bytes]:
+    return to_frames(envelope, NAMES[type(envelope.message)])
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a bind to *address* (tcp://host:port, ipc://...) stays on this machine."""
+    parts = urlsplit(address)
+    if parts.scheme != "tcp":
+        return True
+    return parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
+
+
+@dataclass(slots=True)
+class _Outbox:
+    waiting: deque[list[bytes]] = field(default_factory=deque)
+    size: int = 0
+
+
+class RouterSockets:
+    """The API socket (ROUTER) and the broadcast (PUB) of a Router.
+
+    Raises DefinitionError for an address beyond loopback unless *insecure*, Refused if
+    the port is taken.
+    """
+
+    def __init__(self, api: str, broadcast: str, insecure: bool) -> None:
+        for address in (api, broadcast):
+            if not insecure and not is_loopback(address):
+                raise DefinitionError(
+                    f"Binding {address} lets every machine that reaches it run code here.",
+                    remedy="Bind 127.0.0.1, or say --insecure (config['insecure'] = True) if "
+                    "the network is yours alone.",
+                )
+        self.context = new_context()
+        self.api = self.context.socket(zmq.ROUTER)
+        self.broadcast = self.context.socket(zmq.PUB)
+        _tune(self.api)
+        _tune(self.broadcast)
+        self.api.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self.api.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self._outboxes: dict[bytes, _Outbox] = {}
+        self._delimited: dict[bytes, None] = {}
+        try:
+            self.api_address = _bind(self.api, api)
+            self.broadcast_address = _bind(self.broadcast, broadcast)
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self) -> Iterator[Event]:
+        """All messages that are there, up to a bound that keeps turns short."""
+        for _ in range(MESSAGES_IN_TURN_MAX):
+            try:
+                peer, *frames = self.api.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if frames and not frames[0]:  # a REQ socket's delimiter
+                frames.pop(0)
+                if len(self._delimited) < 100_000:
+                    self._delimited[peer] = None
+            try:
+                yield Received(peer, from_frames(MESSAGES, frames))
+            except WrongProtocol as error:
+                yield Malformed(peer, "version", error.what)
+            except BadMessage as error:
+                yield Malformed(peer, "malformed", error.what)
+
+    def send(self, peer: bytes, envelope: Envelope) -> None:
+        frames = [peer, *([b""] if peer in self._delimited else []), *_frames(envelope)]
+        outbox = self._outboxes.get(peer)
+        if outbox is None and self._try(frames):
+            return
+        if outbox is None:
+            outbox = self._outboxes[peer] = _Outbox()
+        outbox.waiting.append(frames)
+        outbox.size += sum(map(len, frames))
+        if outbox.size > OUTBOX_BYTES_MAX:
+            del self._outboxes[peer]
+
+    def _try(self, frames: list[bytes]) -> bool:
+        """False if the socket cannot take it now; a peer that is gone takes everything."""
+        try:
+            self.api.send_multipart(frames, zmq.NOBLOCK, copy=True)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EAGAIN:
+                return False
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._delimited.pop(frames[0], None)
+        return True
+
+    @property
+    def blocked(self) -> bool:
+        return bool(self._outboxes)
+
+    def flush(self) -> None:
+        """Try again what slow peers did not take."""
+        for peer, outbox in list(self._outboxes.items()):
+            while outbox.waiting and self._try(outbox.waiting[0]):
+                outbox.size -= sum(map(len, outbox.waiting.popleft()))
+            if not outbox.waiting:
+                del self._outboxes[peer]
+
+    def publish(self, topic: str, body: bytes) -> None:
+        with contextlib.suppress(zmq.Again):
+            self.broadcast.send_multipart([topic.encode(), body], zmq.NOBLOCK)
+
+    def close(self) -> None:
+        self.api.close()
+        self.broadcast.close()
+        self.context.term()
+
+
+def _bind(socket: zmq.Socket[bytes], address: str) -> str:
+    try:
+        socket.bind(address.replace("localhost", "127.0.0.1"))
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EADDRINUSE:
+            raise Refused(
+                f"The address {address} is taken{_taken_by(address)}.",
+                remedy="Stop that process, or choose another port.",
+            ) from None
+        raise ClusterError(f"Cannot bind {address}: {error.strerror}.") from None
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def _taken_by(address: str) -> str:
+    """ " by pid 17 (python ...)" if that can be found out."""
+    port = urlsplit(address).port
+    with contextlib.suppress(psutil.Error, OSError):
+        for found in psutil.net_connections("tcp"):
+            if found.status == psutil.CONN_LISTEN and found.pid and found.laddr[1:] == (port,):
+                command = " ".join(psutil.Process(found.pid).cmdline())
+                return f" by pid {found.pid} ({command[:120]})"
+    return ""
+
+
+class PeerSocket:
+    """A DEALER to the Router at *api*, for members and clients."""
+
+    def __init__(self, api: str) -> None:
+        self.address = api.replace("localhost", "127.0.0.1")
+        self.context = new_context()
+        self._outbox = _Outbox()
+        self.socket = self._connect()
+
+    def _connect(self) -> zmq.Socket[bytes]:
+        socket = self.context.socket(zmq.DEALER)
+        _tune(socket)
+        socket.setsockopt(zmq.IDENTITY, b"\x01" + os.urandom(11))
+        socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing queues for a Router that is not there
+        socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1_000)
+        try:
+            socket.connect(self.address)
+        except zmq.ZMQError as error:
+            socket.close()
+            raise DefinitionError(
+                f"{self.address!r} is no address ({error.strerror}).",
+                remedy="Write tcp://HOST:PORT.",
+            ) from None
+        return socket
+
+    def reconnect(self) -> None:
+        self.socket.close()
+        self.socket = self._connect()
+
+    def send(self, envelope: Envelope) -> None:
+        if isinstance(envelope.message, (JoinBroker, JoinPipeliner, GetConfiguration)):
+            self._outbox = _Outbox()  # a hello tells everything anew
+        frames = _frames(envelope)
+        if self._outbox.waiting or not self._try(frames):
+            self._outbox.waiting.append(frames)
+            self._outbox.size += sum(map(len, frames))
+            if self._outbox.size > OUTBOX_BYTES_MAX:
+                self._outbox = _Outbox()
+
+    def _try(self, frames: list[bytes]) -> bool:
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK, copy=True)
+        except zmq.ZMQError as error:
+            if error.errno in _AGAIN:
+                return False
+            raise
+        return True
+
+    def flush(self) -> None:
+        while self._outbox.waiting and self._try(self._outbox.waiting[0]):
+            self._outbox.size -= sum(map(len, self._outbox.waiting.popleft()))
+
+    @property
+    def interest(self) -> int:
+        """What to wait for: always input, and room if something waits to be sent."""
+        return int(zmq.POLLIN | zmq.POLLOUT if self._outbox.waiting else zmq.POLLIN)
+
+    def receive(self) -> Iterator[Event]:
+        for _ in range(MESSAGES_IN_TURN_MAX):
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                yield Received(b"", from_frames(MESSAGES, frames))
+            except WrongProtocol as error:
+                yield Malformed(b"", "version", error.what)
+            except BadMessage as error:
+                yield Malformed(b"", "malformed", error.what)
+
+    def close(self) -> None:
+        self.socket.close()
+        self.context.term()
