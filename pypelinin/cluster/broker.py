@@ -200,7 +200,8 @@ class Broker:
         count = len(message.runs)
         for run, payload in zip(message.runs, message.blobs, strict=False):
             self.runs[run.number] = (run.run, payload)
-        for lot, payload in zip(message.lots, message.blobs[count:], strict=False):
+        payloads = message.blobs[count:] or (b"",) * len(message.lots)
+        for lot, payload in zip(message.lots, payloads, strict=False):
             self.lots[lot.fence] = HeldJobs(
                 lot.fence, lot.worker, lot.runs, lot.jobs, payload,
                 message.epoch, message.lsn, len(lot.jobs),

@@ -29,7 +29,7 @@ def lots_for(
     size = 0
     for worker, row in zip(workers, lots, strict=True):
         if size > MESSAGE_BYTES_MAX or len(headers) + len(rows) > MESSAGE_BLOBS_MAX:
-            blobs = Blobs(payloads + row_payloads)
+            blobs = _blobs(payloads, row_payloads)
             yield JobsOut(state.epoch, basis_lsn, tuple(headers), tuple(rows), blobs)
             headers, payloads, rows, row_payloads, size = [], [], [], [], 0
         runs = [state.runs.by_number[number] for number in dict.fromkeys(row.runs)]
@@ -42,8 +42,12 @@ def lots_for(
         row_payloads.append(_payloads(row, runs))
         size += 8 * len(row.jobs) + 64
     yield JobsOut(
-        state.epoch, basis_lsn, tuple(headers), tuple(rows), Blobs(payloads + row_payloads)
+        state.epoch, basis_lsn, tuple(headers), tuple(rows), _blobs(payloads, row_payloads)
     )
+
+
+def _blobs(headers: list[bytes], lots: list[bytes]) -> Blobs:
+    return Blobs(headers + lots) if any(lots) else Blobs(headers)
 
 
 def _payloads(row: LotRow, runs: Sequence[RunRecord]) -> bytes:

@@ -16,7 +16,7 @@ from pypelinin.config import Limits
 from pypelinin.engine.run import Run
 from pypelinin.graph.graph import Graph
 from pypelinin.machine import Command, Event
-from pypelinin.wire.codec import Record, unpack_record
+from pypelinin.wire.codec import Record, unpack_again
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Structure
 from pypelinin.wire.messages import (
     AddJob,
@@ -120,7 +120,7 @@ def join_parts(parts: Iterator[bytes]) -> Graph:
     """The graph of packed `Structure`s in order. Raises BadMessage."""
     offsets, upstreams = array("I", [0]), array("I")
     for packed in parts:
-        part = unpack_record(Structure, packed, FRAME_BYTES_MAX)
+        part = unpack_again(Structure, packed, FRAME_BYTES_MAX)
         base = len(upstreams)
         offsets.extend(
             array("I", [base + end for end in part.offsets[1:]]) if base else part.offsets[1:]

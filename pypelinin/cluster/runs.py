@@ -16,7 +16,7 @@ from pypelinin.config import Limits
 from pypelinin.errors import BadMessage, DefinitionError
 from pypelinin.graph import states
 from pypelinin.graph.graph import JOBS_MAX, Graph
-from pypelinin.wire.codec import Record, unpack_record
+from pypelinin.wire.codec import Record, unpack_again
 from pypelinin.wire.definitions import (
     FRAME_BYTES_MAX,
     Details,
@@ -142,7 +142,7 @@ class Runs:
         for i, place in enumerate(message.places):
             header_bytes, structure, details = blobs[3 * i : 3 * i + 3]
             try:
-                header = unpack_record(Header, header_bytes, FRAME_BYTES_MAX)
+                header = unpack_again(Header, header_bytes, FRAME_BYTES_MAX)
                 refusal, rows = self._judge_part(
                     place, header, header_bytes, structure, details, wall,
                     None if message.queue_anyway else fits,
@@ -211,7 +211,7 @@ class Runs:
         expected = 0
         for i, part in enumerate(parts):
             packed = structure if i == index else part[0] if part is not None else b""
-            decoded = unpack_record(Structure, packed, FRAME_BYTES_MAX)
+            decoded = unpack_again(Structure, packed, FRAME_BYTES_MAX)
             if decoded.first != expected:
                 return refuse("malformed", f"Part {i} does not begin at job {expected}.")
             expected += len(decoded.offsets) - 1
@@ -254,7 +254,7 @@ class Runs:
                     self._forget(number)
 
     def _submitted(self, row: Submitted, lsn: int) -> None:
-        header = unpack_record(Header, row.header, FRAME_BYTES_MAX)
+        header = unpack_again(Header, row.header, FRAME_BYTES_MAX)
         run = RunRecord(row.number, header, row.header, row.at, [None] * row.parts, lsn, row.parts)
         self.by_number[row.number] = run
         self.numbers[header.run] = row.number
@@ -271,7 +271,7 @@ class Runs:
         for part in run.parts:
             assert part is not None
             self._partial_bytes -= len(part[0]) + len(part[1])
-            details = unpack_record(Details, part[1], FRAME_BYTES_MAX)
+            details = unpack_again(Details, part[1], FRAME_BYTES_MAX)
             run.kind_of.extend(details.kind_of)
             base = len(run.payloads)
             run.ends.extend(array("I", [base + end for end in details.ends]))
@@ -320,8 +320,8 @@ class Runs:
 
 def _checked_part(header: Header, packed_structure: bytes, packed_details: bytes) -> None:
     """Raise BadMessage or DefinitionError unless the part is sound in itself."""
-    structure = unpack_record(Structure, packed_structure, FRAME_BYTES_MAX)
-    details = unpack_record(Details, packed_details, FRAME_BYTES_MAX)
+    structure = unpack_again(Structure, packed_structure, FRAME_BYTES_MAX)
+    details = unpack_again(Details, packed_details, FRAME_BYTES_MAX)
     jobs = len(structure.offsets) - 1
     if jobs < 1 or details.first != structure.first or structure.first + jobs > header.jobs:
         raise BadMessage("its jobs are not within the run")

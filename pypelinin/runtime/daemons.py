@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,7 +102,7 @@ class _RouterWorld:
         self._sockets = sockets
         self._journal = journal
         self._deferred: deque[SendAfter] = deque()
-        self._durable = journal.lsn
+        self._durable = self._told = journal.lsn
 
     def waitables(self, now: float) -> list[Waitable]:
         return [(self._sockets.api, zmq.POLLIN)]
@@ -110,18 +110,19 @@ class _RouterWorld:
     def deadline(self) -> float | None:
         return time.monotonic() + 0.01 if self._sockets.blocked else None
 
-    def collect(self, now: float) -> list[Event]:
+    def collect(self, now: float, ready: Container[object]) -> list[Event]:
         events: list[Event] = []
         committed, error = self._daemon.committed
-        if committed > self._durable:
-            self._durable = committed
+        if committed > self._told:
+            self._told = self._durable = committed
             events.append(Committed(committed))
             self._release()
         if error:
             events.append(CommitFailed(error))
         if self._sockets.blocked:
             self._sockets.flush()
-        events.extend(self._sockets.receive())
+        if self._sockets.api in ready:
+            events.extend(self._sockets.receive())
         return events
 
     def _release(self) -> None:
@@ -130,20 +131,31 @@ class _RouterWorld:
             self._sockets.send(waiting.peer, waiting.envelope)
 
     def perform(self, commands: Sequence[Command], now: float) -> Sequence[Event]:
+        rows: list[Write] = []
         for command in commands:
             match command:
                 case Send(peer, envelope):
                     self._sockets.send(peer, envelope)
-                case Write(lsn, row):
-                    self._journal.append(lsn, row)
+                case Write():
+                    rows.append(command)
                 case SendAfter():
                     self._deferred.append(command)
                 case Publish(topic, body):
                     self._sockets.publish(topic, msgpack.packb(body))
                 case Say():
                     self._daemon._say(command)
+        for write in rows:  # behind the sends: the journal's thread wants the interpreter too
+            self._journal.append(write.lsn, write.row)
+        self._durable = max(self._durable, self._daemon.committed[0])
         self._release()
+        if self._deferred:
+            self._journal.hurry()
         return ()
+
+    @property
+    def awaits_commit(self) -> bool:
+        """Whether a commit is news that cannot wait for the next turn."""
+        return bool(self._deferred)
 
     def close(self) -> None:
         """Commit what is written and answer what waited for it."""
@@ -185,6 +197,7 @@ class Router(_Daemon):
         self.api = ""
         self.broadcast = ""
         self.started = threading.Event()
+        self._world: _RouterWorld | None = None
 
     def start(self) -> None:
         """Serve until stopped. Raises ClusterError or DefinitionError (see RouterSockets,
@@ -206,7 +219,7 @@ class Router(_Daemon):
             journal.close()
             sockets.close()
             raise
-        world = _RouterWorld(self, sockets, journal)
+        world = self._world = _RouterWorld(self, sockets, journal)
         self.logger.info(
             f"Router {__version__}: API {self.api}, broadcast {self.broadcast}, "
             f"journal {self.journal}"
@@ -221,8 +234,8 @@ class Router(_Daemon):
 
     def _on_commit(self, lsn: int, error: str) -> None:
         self.committed = (lsn, error)
-        loop = self._loop
-        if loop is not None:
+        loop, world = self._loop, self._world
+        if loop is not None and (error or world is None or world.awaits_commit):
             loop.wake()
 
     def _recover(self, journal: Journal) -> tuple[RouterMachine, list[Command]]:
@@ -270,9 +283,9 @@ class _MemberWorld:
     def deadline(self) -> float | None:
         return None
 
-    def collect(self, now: float) -> list[Event]:
+    def collect(self, now: float, ready: Container[object]) -> list[Event]:
         self._peer.flush()
-        return list(self._peer.receive())
+        return list(self._peer.receive()) if self._peer.socket in ready else []
 
     def perform(self, commands: Sequence[Command], now: float) -> Sequence[Event]:
         for command in commands:
@@ -342,10 +355,10 @@ class _BrokerWorld(_MemberWorld):
         look = None if self._slots is None else self._slots.deadline()
         return self._sample_at if look is None else min(look, self._sample_at)
 
-    def collect(self, now: float) -> list[Event]:
-        events = super().collect(now)
+    def collect(self, now: float, ready: Container[object]) -> list[Event]:
+        events = super().collect(now, ready)
         if self._slots is not None:
-            events += self._slots.read(now)
+            events += self._slots.read(now, ready)
         if now >= self._sample_at:
             self._sample_at = now + self._interval
             self._slots.save_monitoring(sample(self._name))

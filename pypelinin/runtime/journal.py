@@ -1,34 +1,36 @@
 """The Router's journal: an SQLite file that one writer appends rows to.
 
 Rows are committed in groups on a thread of its own, in order, so a durable row implies all
-before it. Each row's CRC covers the one before: a flipped bit or a hole is noticed when the
-journal is read, never served. A side file holds the head's number and CRC; it is written
-after each commit, so a head beyond the database's means that SQLite lost commits (a
-damaged WAL is dropped silently). Opening takes an flock on the directory.
+before it. A group is one row of the table; its CRC covers the one before: a flipped bit or
+a hole is noticed when the journal is read, never served. A side file holds the head's
+number and CRC; it is written after each commit, so a head beyond the database's means that
+SQLite lost commits (a damaged WAL is dropped silently). Opening takes an flock on the
+directory.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import sqlite3
 import struct
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from types import TracebackType
 
 from pypelinin.errors import ClusterError, JournalDamaged, Refused, VersionMismatch
-from pypelinin.wire.codec import Record
+from pypelinin.wire.codec import Record, pack_plain, unpack_plain
 from pypelinin.wire.rows import pack_row
 
 FORMAT = 1
+GROUP_S = 0.010
+"""How long a row nobody waits for may wait for others to share its commit."""
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+GROUP_ROWS_MAX = 10_000
 _HEAD = struct.Struct("<QI")
-_STOP = None
 
 
 def _crc(lsn: int, body: bytes, before: int) -> int:
@@ -51,8 +53,11 @@ class Journal:
     ) -> None:
         self.directory = directory
         self._on_commit = on_commit
-        self._queue: SimpleQueue[tuple[int, Record] | None] = SimpleQueue()
+        self._waiting: deque[tuple[int, Record]] = deque()
+        self._anything = threading.Event()
         self._thread: threading.Thread | None = None
+        self._hurried = threading.Event()
+        self._closing = False
         self._owner = os.urandom(8).hex()
         self._crc = 0
         self.lsn = 0
@@ -99,7 +104,8 @@ class Journal:
             )
             db.execute(
                 "CREATE TABLE IF NOT EXISTS rows "
-                "(lsn INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT"
+                "(lsn INTEGER PRIMARY KEY, count INTEGER NOT NULL, crc INTEGER NOT NULL, "
+                "body BLOB NOT NULL) STRICT"
             )
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             if found is not None and found[0] > FORMAT:
@@ -126,14 +132,13 @@ class Journal:
         """All rows in order, verified; raises JournalDamaged at the first wrong one."""
         crc = expected = 0
         try:
-            for lsn, stored, body in self._db.execute(
-                "SELECT lsn, crc, body FROM rows ORDER BY lsn"
-            ):
-                expected += 1
+            for lsn, count, stored, body in self._db.execute("SELECT * FROM rows ORDER BY lsn"):
                 crc = _crc(lsn, body, crc)
-                if lsn != expected or crc != stored:
-                    raise self._damaged(f"row {expected} is missing or altered")
-                yield lsn, body
+                if lsn != expected + count or crc != stored:
+                    raise self._damaged(f"row {expected + 1} is missing or altered")
+                group = [body] if count == 1 else unpack_plain(body, len(body))
+                yield from enumerate(group, expected + 1)
+                expected = lsn
         except sqlite3.DatabaseError as error:
             raise self._damaged(f"SQLite cannot read behind row {expected} ({error})") from None
         head = os.pread(self._head, _HEAD.size, 0)
@@ -158,46 +163,57 @@ class Journal:
         self._thread.start()
 
     def append(self, lsn: int, row: Record) -> None:
-        self._queue.put((lsn, row))
+        self._waiting.append((lsn, row))
+        if not self._anything.is_set():  # waking the thread for each row would cost the loop
+            self._anything.set()
+
+    def hurry(self) -> None:
+        """Somebody waits for what was appended: commit it without gathering more."""
+        self._hurried.set()
 
     def _work(self) -> None:
-        queue, closing = self._queue, False
-        while not closing:
-            group = [queue.get()]
-            while not queue.empty():
-                group.append(queue.get())
-            closing = group[-1] is _STOP
-            rows = [item for item in group if item is not None]
+        while True:
+            self._anything.wait()
+            self._hurried.wait(GROUP_S)
+            self._hurried.clear()
+            self._anything.clear()  # before the look: what comes after it sets it again
+            rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_ROWS_MAX))]
+            if self._waiting:
+                self._anything.set()
             if not rows:
+                if self._closing:
+                    return
                 continue
             try:
                 self._commit(rows)
             except (sqlite3.Error, ClusterError, OSError) as error:
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
                 self._on_commit(self.lsn, str(error) or type(error).__name__)
                 return
             self._on_commit(self.lsn, "")
+            if self._closing:
+                self._anything.set()
 
     def _commit(self, rows: list[tuple[int, Record]]) -> None:
-        crc, packed = self._crc, []
-        for lsn, row in rows:
-            body = pack_row(row)
-            crc = _crc(lsn, body, crc)
-            packed.append((lsn, crc, body))
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        if db.execute("SELECT value FROM meta WHERE key = 'owner'").fetchone() != (self._owner,):
+        """One statement a group: each call into SQLite may have to wait for the loop's thread."""
+        bodies = [pack_row(row) for _, row in rows]
+        body = bodies[0] if len(bodies) == 1 else pack_plain(bodies)
+        lsn = rows[-1][0]
+        crc = _crc(lsn, body, self._crc)
+        done = self._db.execute(
+            "INSERT INTO rows SELECT ?, ?, ?, ? FROM meta WHERE key = 'owner' AND value = ?",
+            (lsn, len(bodies), crc, body, self._owner),
+        )
+        if done.rowcount != 1:
             raise ClusterError("another Router took this journal over")
-        db.executemany("INSERT INTO rows VALUES (?, ?, ?)", packed)
-        db.execute("COMMIT")
-        self._crc, self.lsn = crc, packed[-1][0]
-        os.pwrite(self._head, _HEAD.pack(self.lsn, crc), 0)
+        self._crc, self.lsn = crc, lsn
+        os.pwrite(self._head, _HEAD.pack(lsn, crc), 0)
 
     def close(self) -> None:
         """Commit what was appended, then let go of the files."""
         if self._thread is not None:
-            self._queue.put(_STOP)
+            self._closing = True
+            self._hurried.set()
+            self._anything.set()
             self._thread.join(timeout=30)
         self._db.close()
         os.close(self._head)

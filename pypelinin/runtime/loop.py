@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Protocol
 
 import zmq
@@ -27,7 +27,7 @@ class World(Protocol):
 
     def deadline(self) -> float | None: ...
 
-    def collect(self, now: float) -> list[Event]: ...
+    def collect(self, now: float, ready: Container[object]) -> list[Event]: ...
 
     def perform(self, commands: Sequence[Command], now: float) -> Sequence[Event]: ...
 
@@ -64,10 +64,9 @@ class Loop:
         now = time.monotonic()
         events: list[Event] = list(self.world.perform(first, now))
         while True:
-            if not events:
-                self._wait(now)
+            ready = self._wait(now, at_once=bool(events))
             now = time.monotonic()
-            events += self.world.collect(now)
+            events += self.world.collect(now, ready)
             while self._signals:
                 self._signals -= 1
                 events.append(self._on_signal())
@@ -79,18 +78,22 @@ class Loop:
                 if isinstance(command, Stop):
                     return command.error
 
-    def _wait(self, now: float) -> None:
-        until = now + WAIT_MAX_S
+    def _wait(self, now: float, at_once: bool) -> Container[object]:
+        """Sleep until something happens or is due; returns what is ready."""
+        until = now if at_once else now + WAIT_MAX_S
         for deadline in (self.machine.deadline(), self.world.deadline()):
             if deadline is not None:
                 until = min(until, deadline)
-        waitables = [*self.world.waitables(now), (self._woken, zmq.POLLIN)]
+        waitables = [*self.world.waitables(now), (self._woken.fileno(), zmq.POLLIN)]
         timeout = max(0.0, until - time.monotonic())
         if self._signals:
             timeout = 0.0
-        zmq.zmq_poll(waitables, int(timeout * 1000 + 0.999))
-        with contextlib.suppress(BlockingIOError):
-            self._woken.recv(65536)
+        found = zmq.zmq_poll(waitables, int(timeout * 1000 + 0.999))
+        ready: set[object] = {what for what, _ in found}
+        if self._woken.fileno() in ready:
+            with contextlib.suppress(BlockingIOError):
+                self._woken.recv(65536)
+        return ready
 
     def close(self) -> None:
         self._woken.close()

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,7 @@ class Slots:
         """Fork a slot and let it load the user's modules; answered by SlotStarted."""
         control = self._ensure_nursery()
         ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         token_read, token_write = os.pipe()
         os.set_blocking(token_read, False)
         os.set_blocking(token_write, False)
@@ -153,10 +154,13 @@ class Slots:
         self._send(self._slots[SERVICE], ["monitoring", sample])
 
     def _send(self, slot: _Slot, message: object) -> None:
-        slot.link.setblocking(True)
-        slot.link.settimeout(10.0)
+        data = memoryview(msgpack.packb(message, use_bin_type=True))
         try:
-            slot.link.sendall(msgpack.packb(message, use_bin_type=True))
+            sent = slot.link.send(data)
+            if sent < len(data):  # more than the socket's buffer: the slot is about to read it
+                slot.link.settimeout(10.0)
+                slot.link.sendall(data[sent:])
+                slot.link.setblocking(False)
         except OSError:
             slot.broken = True  # it is dying; the nursery will say how
 
@@ -175,16 +179,17 @@ class Slots:
         times = [slot.look_at for slot in self._slots.values() if slot.look_at]
         return min(times, default=None)
 
-    def read(self, now: float) -> list[Event]:
-        """Everything that has happened since the last call."""
+    def read(self, now: float, ready: Container[int]) -> list[Event]:
+        """What has happened; *ready* are the descriptors that can be read now."""
         events, self._pending = self._pending, []
         for slot in list(self._slots.values()):
-            if slot.look_at <= now:
+            if slot.look_at <= now and (slot.look_at or slot.link.fileno() in ready):
                 events += self._read_slot(slot, now)
-        return events + self._read_nursery(now)
+        if self._control is not None and self._control.fileno() in ready:
+            events += self._read_nursery(now)
+        return events
 
     def _read_slot(self, slot: _Slot, now: float) -> list[Event]:
-        slot.link.setblocking(False)
         while True:
             try:
                 data = slot.link.recv(1 << 18)

@@ -17,6 +17,7 @@ import types
 import typing
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
@@ -233,6 +234,21 @@ def pack_record(record: Record) -> bytes:
 def unpack_record(cls: type[R], data: bytes, bytes_max: int = HEAD_BYTES_MAX) -> R:
     """The record behind *data*. Raises BadMessage."""
     return _build(cls, unpack_plain(data, bytes_max))
+
+
+@lru_cache(maxsize=512)
+def _unpack_small(cls: Any, data: bytes) -> Any:
+    return unpack_record(cls, data)
+
+
+def unpack_again(cls: type[R], data: bytes, bytes_max: int) -> R:
+    """`unpack_record` for what several parts of one process read: small ones are kept.
+
+    The record is shared, so nobody may change its arrays.
+    """
+    if len(data) < 4096:
+        return typing.cast(R, _unpack_small(cls, data))
+    return unpack_record(cls, data, bytes_max)
 
 
 def pack_tagged(tag: object, record: Record) -> bytes:

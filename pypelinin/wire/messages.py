@@ -300,7 +300,7 @@ class JobsOut(Record):
     """Lots for a Broker, with the journal row they build on.
 
     *blobs*: the payload of each run, then of each lot: one msgpack value a job, or empty
-    if all are nil.
+    if all are nil (and none at all if that holds for all lots).
     """
 
     epoch: int

@@ -1,0 +1,310 @@
+"""What really happened, told independently of the Router's own state.
+
+The history reads the journal's rows as they are written and hears from the slots what was
+executed. It knows the scripts, so it can say what must never be: a job before its
+upstreams, two outcomes, an outcome nobody produced, work done again for no reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pypelinin.graph import states
+from pypelinin.ids import fence_epoch
+from pypelinin.testing.scripts import RunScript
+from pypelinin.wire.codec import Record, unpack_record
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Header
+from pypelinin.wire.messages import JobsOut
+from pypelinin.wire.rows import (
+    CancelledRuns,
+    Ended,
+    Epoch,
+    FinishedRun,
+    Forgotten,
+    GivenUp,
+    HandedOut,
+    JobsEnded,
+    Joined,
+    Left,
+    LotClosed,
+    LotRow,
+    LotsClosed,
+    Submitted,
+)
+
+Key = tuple[str, int]
+"""(run id, job)."""
+Place = tuple[str, int]
+"""(name of a Broker, which of its lives)."""
+
+HANDED, RUNNING, SUCCEEDED, BROKE, KILLED = "handed out", "running", "succeeded", "broke", "killed"
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+def demand(truth: object, *what: object) -> None:
+    if not truth:
+        raise Violation(" ".join(map(str, what)))
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One job of one lot, under a fence of its own."""
+
+    fence: int
+    key: Key
+    node: int
+    epoch: int = 0
+    lsn: int = 0
+    state: str = HANDED
+    place: Place = ("", 0)
+
+
+@dataclass(slots=True)
+class Lot:
+    node: int
+    keys: list[Key]
+    next: int = 0
+
+
+@dataclass(slots=True)
+class Lineage:
+    """What the rows of one journal say; a crash of the Router cuts it back."""
+
+    lsn: int = 0
+    epoch: int = 0
+    bases: dict[int, int] = field(default_factory=dict)
+    runs: dict[int, str] = field(default_factory=dict)
+    lots: dict[int, Lot] = field(default_factory=dict)
+    out: dict[Key, int] = field(default_factory=dict)
+    outcomes: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    failed: Counter[Key] = field(default_factory=Counter)
+    cancelled: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
+
+    def stands(self, epoch: int, lsn: int) -> bool:
+        """Whether what was built on that row still stands."""
+        if epoch == self.epoch:
+            return lsn <= self.lsn
+        return lsn <= self.bases.get(epoch + 1, -1)
+
+
+class History:
+    """Judges rows and executions; raises Violation."""
+
+    def __init__(self, scripts: dict[str, RunScript], counters: Counter[str]) -> None:
+        self.scripts = scripts
+        self.counters = counters
+        self.lineage = Lineage()
+        self.attempts: dict[int, Attempt] = {}
+        self.by_key: dict[Key, list[Attempt]] = {}
+        self.left: set[int] = set()
+        self.dead: set[Place] = set()
+        self._newest_fence = 0
+
+    # --- rows --------------------------------------------------------------------------
+
+    def wrote(self, row: Record) -> None:
+        """The Router wrote *row*; it must be a fact that may be."""
+        line = self.lineage
+        if isinstance(row, HandedOut):
+            for lot in row.lots:
+                self._may_be_handed_out(row.node, lot)
+        elif isinstance(row, JobsEnded):
+            causes = {(f.run, f.job): f.failure.cause for f in row.failures}
+            for ended in row.lots:
+                self._may_have_ended(ended, causes)
+        elif isinstance(row, GivenUp):
+            for job in row.jobs:
+                key = (line.runs[row.run], job)
+                demand(key not in line.outcomes and key not in line.out, "given up:", key)
+            self.counters["given up"] += 1
+        elif isinstance(row, FinishedRun):
+            self._may_be_finished(line.runs[row.number])
+        elif isinstance(row, Left):
+            self.left.add(row.node)
+            self.counters[f"nodes gone: {row.why}"] += 1
+        elif isinstance(row, Joined):
+            self.left.discard(row.node)
+        elif isinstance(row, LotsClosed):
+            self.counters["lots lost" if row.lots[0].lost else "lots reopened"] += len(row.lots)
+        elif isinstance(row, Epoch):
+            demand(row.epoch == line.epoch + 1, "epoch", row.epoch, "after", line.epoch)
+            self.counters["epochs"] += 1
+        elif isinstance(row, Forgotten):
+            for number in row.runs:
+                demand(line.runs[number] in line.finished, "an open run was forgotten")
+        self._apply(row)
+
+    def crashed(self, rows: list[Record]) -> None:
+        """The Router died; *rows* are what is left of its journal."""
+        self.counters["rows lost in crashes"] += self.lineage.lsn - len(rows)
+        self.lineage = Lineage()
+        for row in rows:
+            self._apply(row)
+
+    def _apply(self, row: Record) -> None:
+        line = self.lineage
+        line.lsn += 1
+        match row:
+            case Submitted(number, _, header):
+                line.runs[number] = unpack_record(Header, header, FRAME_BYTES_MAX).run
+            case HandedOut(node, lots):
+                for lot in lots:
+                    line.lots[lot.fence] = Lot(node, self._keys(lot))
+                    line.out.update((key, lot.fence) for key in line.lots[lot.fence].keys)
+            case JobsEnded(lots):
+                for ended in lots:
+                    self._ended(ended)
+            case LotsClosed(lots):
+                for closed in lots:
+                    self._closed(closed)
+            case GivenUp(number, jobs):
+                for job in jobs:
+                    line.outcomes[line.runs[number], job] = (states.FAILED, line.lsn)
+            case CancelledRuns(runs):
+                line.cancelled.update(line.runs[number] for number in runs)
+            case FinishedRun(number):
+                line.finished.add(line.runs[number])
+            case Forgotten(runs):
+                line.forgotten.update(line.runs.pop(number) for number in runs)
+            case Epoch(epoch, base):
+                line.epoch = epoch
+                line.bases[epoch] = base
+
+    def _keys(self, lot: LotRow) -> list[Key]:
+        runs = self.lineage.runs
+        return [(runs[number], job) for number, job in zip(lot.runs, lot.jobs, strict=True)]
+
+    def _may_be_handed_out(self, node: int, row: LotRow) -> None:
+        line = self.lineage
+        if fence_epoch(row.fence) == line.epoch:
+            demand(row.fence > self._newest_fence, "fence", row.fence, "is not new")
+            self._newest_fence = row.fence + len(row.jobs) - 1
+        else:
+            self.counters["adopted lots"] += 1
+        demand(row.fence not in line.lots, "lot", row.fence, "is handed out twice")
+        for i, key in enumerate(self._keys(row)):
+            demand(key not in line.outcomes, key, "is over and handed out again")
+            demand(key not in line.out, key, "is handed out twice at once")
+            demand(key[0] not in line.finished, key, "is handed out after its run's end")
+            for up in self.scripts[key[0]].upstreams[key[1]]:
+                found = line.outcomes.get((key[0], up), (0, 0))
+                demand(found[0] == states.DONE, key, "is handed out before upstream", up)
+            if fence_epoch(row.fence) == line.epoch:
+                attempt = self.attempts[row.fence + i] = Attempt(row.fence + i, key, node)
+                self.by_key.setdefault(key, []).append(attempt)
+            else:
+                attempt = self.attempts[row.fence + i]
+                demand(attempt.key == key, "fence", row.fence + i, "was not for", key)
+                demand(line.stands(attempt.epoch, attempt.lsn), key, "is adopted but void")
+                attempt.node = node
+
+    def _may_have_ended(self, row: Ended, causes: dict[tuple[int, int], str]) -> None:
+        line = self.lineage
+        numbers = {run: number for number, run in line.runs.items()}
+        lot = line.lots.get(row.fence)
+        demand(lot is not None, "outcomes of an unknown lot", row.fence)
+        assert lot is not None
+        demand(row.start == lot.next, "outcomes", row, "do not follow", lot.next)
+        demand(row.start + len(row.statuses) <= len(lot.keys), "more outcomes than jobs")
+        for i, status in enumerate(row.statuses, row.start):
+            key, attempt = lot.keys[i], self.attempts[row.fence + i]
+            demand(key not in line.outcomes, key, "has two outcomes")
+            demand(attempt.key == key, key, "has the outcome of", attempt.key)
+            demand(status in (states.DONE, states.FAILED, states.AGAIN), "outcome", status)
+            never_begun = attempt.state == HANDED and status != states.DONE
+            cause = causes.get((numbers[key[0]], key[1]))
+            if not (never_begun and cause == "import"):
+                truth = SUCCEEDED if status == states.DONE else BROKE
+                demand(attempt.state == truth, key, "is recorded as", status, "but", attempt.state)
+            if status != states.DONE:
+                retries = self.scripts[key[0]].kinds[key[1]].retries
+                again = line.failed[key] < retries and key[0] not in line.cancelled
+                demand(again == (status == states.AGAIN), key, "has", retries, "retries")
+                self.counters["retries" if again else "failures"] += 1
+
+    def _may_be_finished(self, run: str) -> None:
+        """Every job without an outcome is one that must have none."""
+        line = self.lineage
+        demand(run not in line.finished, run, "is finished twice")
+        for job, upstreams in enumerate(self.scripts[run].upstreams):
+            key = (run, job)
+            demand(key not in line.out, key, "still runs at the end of its run")
+            broken = [
+                up for up in upstreams if line.outcomes.get((run, up), (0,))[0] != states.DONE
+            ]
+            if key in line.outcomes:
+                demand(
+                    not broken or run in line.forgotten, key, "has an outcome in spite of", broken
+                )
+            elif run not in line.cancelled:
+                demand(broken, key, "was skipped although all it waits for is done")
+
+    def _ended(self, row: Ended) -> None:
+        line, lot = self.lineage, self.lineage.lots[row.fence]
+        for i, status in enumerate(row.statuses, row.start):
+            key = lot.keys[i]
+            line.out.pop(key)
+            if status == states.AGAIN:
+                line.failed[key] += 1
+            else:
+                line.outcomes[key] = (status, line.lsn)
+        lot.next = row.start + len(row.statuses)
+        if lot.next == len(lot.keys):
+            del line.lots[row.fence]
+
+    def _closed(self, row: LotClosed) -> None:
+        line, lot = self.lineage, self.lineage.lots[row.fence]
+        demand(lot.next <= row.start < len(lot.keys), "a lot is closed at", row.start)
+        for key in lot.keys[row.start :]:
+            line.out.pop(key)
+        del lot.keys[row.start :]
+        if row.start == lot.next:
+            del line.lots[row.fence]
+
+    # --- slots -------------------------------------------------------------------------
+
+    def sent(self, message: JobsOut) -> None:
+        """The Router sends lots: their basis must cover all they come from."""
+        line = self.lineage
+        for lot in message.lots:
+            for i in range(len(lot.jobs)):
+                attempt = self.attempts[lot.fence + i]
+                attempt.epoch, attempt.lsn = message.epoch, message.lsn
+                run, job = attempt.key
+                for up in self.scripts[run].upstreams[job]:
+                    _, lsn = line.outcomes[run, up]
+                    demand(lsn <= message.lsn, attempt.key, "does not name row", lsn)
+
+    def began(self, fence: int, run: str, job: int, place: Place) -> None:
+        """A slot begins a job: nobody may be doing it, or have done it, for nothing."""
+        attempt = self.attempts.get(fence)
+        demand(attempt is not None, "fence", fence, "was never given")
+        assert attempt is not None
+        demand(attempt.key == (run, job), "fence", fence, "is not for", run, job)
+        demand(attempt.state == HANDED, attempt.key, "is begun again under one fence")
+        attempt.state, attempt.place = RUNNING, place
+        self.counters["executions"] += 1
+        if not self.lineage.stands(attempt.epoch, attempt.lsn):
+            return  # void, but the Broker cannot know it yet
+        for other in self.by_key[attempt.key]:
+            if other is attempt or other.state in (HANDED, BROKE, KILLED):
+                continue
+            excused = (
+                other.place in self.dead
+                or other.node in self.left
+                or not self.lineage.stands(other.epoch, other.lsn)
+            )
+            demand(excused, attempt.key, f"is executed as {fence:x} though {other} is good")
+            self.counters["executed again"] += 1
+            if other.state == RUNNING and other.place not in self.dead:
+                self.counters["executed twice at once"] += 1
+
+    def ended(self, fence: int, state: str) -> None:
+        """The slot's job came to an end: SUCCEEDED, BROKE, or KILLED."""
+        self.attempts[fence].state = state

@@ -1,0 +1,107 @@
+"""What a simulated cluster is to run: random definitions, and how each job behaves."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from random import Random
+
+from pypelinin.graph.fingerprint import digest
+from pypelinin.wire.codec import pack_plain, pack_record
+from pypelinin.wire.definitions import Details, Header, Kind, Structure
+
+NIL = b"\xc0"
+DURATIONS_S = {"Short": (0.0002, 0.004), "Medium": (0.05, 0.6), "Long": (0.5, 4.0)}
+WORKERS = tuple(DURATIONS_S)
+JOBS_MAX = 12
+
+
+@dataclass(slots=True)
+class RunScript:
+    """One run: its graph, and how often each of its jobs fails."""
+
+    id: str
+    upstreams: list[tuple[int, ...]]
+    kinds: list[Kind]
+    failing: list[float]
+    payload: bytes
+    payloads: list[bytes]
+    header: bytes
+    parts: list[tuple[bytes, bytes]]
+    submit_at: float = 0.0
+    cancel_at: float | None = None
+    accepted: set[int] = field(default_factory=set)
+    cancelled: bool = False
+
+    @property
+    def jobs(self) -> int:
+        return len(self.upstreams)
+
+
+def random_script(random: Random, number: int, labels: list[dict[str, str]]) -> RunScript:
+    """A run of 1 to 12 jobs in 1 to 4 parts; *labels* are what its kinds may ask for."""
+    run = f"{random.getrandbits(64):016x}{number:016x}"
+    jobs = random.randint(1, JOBS_MAX)
+    density = random.choice((0.0, 0.2, 0.5))
+    upstreams = [
+        tuple(up for up in range(job) if random.random() < density / (1 + (job - up) // 3))
+        for job in range(jobs)
+    ]
+    if random.random() < 0.15:  # a chain
+        upstreams = [(job - 1,) if job else () for job in range(jobs)]
+    fashion = random.choice((("Short",), WORKERS, ("Short", "Short", "Medium")))
+    kinds = [
+        Kind(
+            random.choice(fashion),
+            random.choice(labels),
+            random.choice((0, 0, 1, 3)),
+            random.choice((0, 0, 5)),
+        )
+        for _ in range(random.randint(1, 3))
+    ]
+    kind_of = [random.randrange(len(kinds)) for _ in range(jobs)]
+    trouble = random.choice((0.0, 0.0, 0.2))
+    failing = [random.choice((0.3, 1.0)) if random.random() < trouble else 0.0 for _ in kind_of]
+    payloads = [
+        pack_plain([None, random.randbytes(3)]) if random.random() < 0.3 else NIL for _ in kind_of
+    ]
+    payload = b"m" + pack_plain({"run": number})
+    fingerprint = digest(run.encode(), repr((upstreams, kinds, kind_of)).encode())
+    header = Header(run, fingerprint, f"user {number % 2}", jobs, tuple(kinds), payload, {})
+    cuts = sorted(random.sample(range(1, jobs), min(random.choice((0, 0, 0, 3)), jobs - 1)))
+    return RunScript(
+        run,
+        upstreams,
+        [kinds[i] for i in kind_of],
+        failing,
+        payload,
+        payloads,
+        pack_record(header),
+        _parts(upstreams, kind_of, payloads, [0, *cuts, jobs]),
+    )
+
+
+def _parts(
+    upstreams: list[tuple[int, ...]], kind_of: list[int], payloads: list[bytes], cuts: list[int]
+) -> list[tuple[bytes, bytes]]:
+    plain = all(payload == NIL for payload in payloads)
+    parts = []
+    for begin, end in zip(cuts, cuts[1:], strict=False):
+        offsets, targets, ends, joined = array("I", [0]), array("I"), array("I"), b""
+        for job in range(begin, end):
+            targets.extend(upstreams[job])
+            offsets.append(len(targets))
+            if not plain:
+                joined += payloads[job]
+                ends.append(len(joined))
+        details = Details(begin, array("I", kind_of[begin:end]), ends, joined)
+        parts.append((pack_record(Structure(begin, offsets, targets)), pack_record(details)))
+    return parts
+
+
+def with_other_content(script: RunScript) -> bytes:
+    """A header of the same run that says it is something else."""
+    jobs = script.jobs
+    kinds = tuple(dict.fromkeys((k.worker, k.retries, k.priority) for k in script.kinds))
+    other = tuple(Kind(worker, {}, retries, priority) for worker, retries, priority in kinds)
+    return pack_record(Header(script.id, digest(b"other"), "user 0", jobs, other, NIL, {}))
