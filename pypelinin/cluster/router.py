@@ -21,6 +21,7 @@ from pypelinin.cluster.events import (
     Drain,
     Malformed,
     Received,
+    SendAfter,
     Stop,
 )
 from pypelinin.cluster.planning import RESIDENT, Planning
@@ -408,6 +409,9 @@ class Router:
                     self.dispatch.close(rows)
             case Leave():
                 self._lost(peer, "left")
+                peer.link.acknowledge(peer.link.received)  # said once all of it is durable
+                farewell = SendAfter(peer.address, peer.link.ping(), self.state.lsn)
+                self.scribe.commands.append(farewell)
             case AddJob() | PipelineSettled() if peer.role == "pipeliner":
                 self._from_pipeliner(peer.link.session, message, now)
 

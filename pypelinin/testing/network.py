@@ -33,11 +33,15 @@ class LossyNetwork:
     """Carries envelopes between named processes of one `Timeline`."""
 
     def __init__(
-        self, timeline: Timeline, random: Random, trace: Callable[[bytes], None] = lambda _: None
+        self,
+        timeline: Timeline,
+        random: Random,
+        counters: Counter[str],
+        trace: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self.weather = Weather()
         self.cuts: dict[Route, float] = {}
-        self.counters: Counter[str] = Counter()
+        self.counters = counters
         self._timeline = timeline
         self._random = random
         self._trace = trace

@@ -189,12 +189,12 @@ class RealCluster:
     def ended(self, name: str) -> bool:
         return self.processes[name].poll() is not None
 
-    def signal(self, name: str, number: int) -> None:
+    def send_signal(self, name: str, number: int) -> None:
         self.processes[name].send_signal(number)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Signal the daemon and wait for its end; returns its exit code."""
-        self.signal(name, number)
+        self.send_signal(name, number)
         return self.wait_end(name)
 
     def stop(self, name: str) -> int:
