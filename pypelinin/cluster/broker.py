@@ -256,7 +256,8 @@ class Broker:
             if not self._probed:
                 return [Stop(text)]
             self._starts[event.slot] = now + 1.0
-            for fence in list(self._waiting):
+            stuck = not self.ledger.granted and not self.ledger.idle
+            for fence in list(self._waiting) if stuck else ():
                 lot = self.lots[fence]
                 self._waiting.remove(fence)
                 for position in range(len(lot.statuses), lot.end):

@@ -18,7 +18,12 @@ SESSION_BITS = 32
 
 @dataclass(slots=True)
 class Peer:
-    """One welcomed incarnation; *runs* are those whose headers it was sent."""
+    """One welcomed incarnation; *runs* are those whose headers it was sent.
+
+    Until its joining is durable (row *welcome_lsn*) it is not *open*: it gets no welcome,
+    and what it is told waits in the link's window. So nobody has work whom a restarted
+    Router would not wait for.
+    """
 
     address: bytes
     role: str
@@ -28,6 +33,8 @@ class Peer:
     link: Link
     heard_at: float
     node: int = 0
+    welcome_lsn: int = 0
+    open: bool = False
     runs: dict[int, None] = field(default_factory=dict)
 
 
@@ -90,7 +97,9 @@ class Desk:
         return peer, message
 
     def tell(self, peer: Peer, message: Record) -> None:
-        self._send(peer.address, peer.link.send(message))
+        envelope = peer.link.send(message)
+        if peer.open:
+            self._send(peer.address, envelope)
 
     def _send(self, address: bytes, envelope: Envelope) -> None:
         self._scribe.commands.append(Send(address, envelope))
@@ -100,6 +109,11 @@ class Desk:
     def committed(self, lsn: int) -> None:
         """What came in before row *lsn* is safe now; the next message says so."""
         self._durable = max(self._durable, lsn)
+        for peer in self.peers.values():
+            if not peer.open and peer.welcome_lsn <= self._durable:
+                peer.open = True  # its welcome is on its way, this follows
+                for envelope in peer.link.again(0):
+                    self._send(peer.address, envelope)
         while self._pending and self._pending[0][0] <= self._durable:
             _, link, number = self._pending.popleft()
             link.acknowledge(number)
@@ -124,7 +138,8 @@ class Desk:
         if now >= self._ping_at:
             self._ping_at = now + self._limits.heartbeat_interval_s
             for peer in self.peers.values():
-                self._send(peer.address, peer.link.ping())
+                if peer.open:
+                    self._send(peer.address, peer.link.ping())
 
     def silent(self, now: float) -> Iterator[Peer]:
         """Members whose lease is over."""

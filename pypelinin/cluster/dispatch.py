@@ -32,6 +32,7 @@ class Dispatch:
         self.queues = Queues()
         self.coordinator = Coordinator()
         self.retries: list[tuple[float, int, int]] = []
+        self.ended = 0
         self._scribe = scribe
         self._state = scribe.state
         self._desk = desk
@@ -78,6 +79,7 @@ class Dispatch:
         known = self.coordinator.nodes.get(lot.node)
         if known is not None and lot.next == len(lot.jobs):
             known.lots -= 1
+        self.ended += len(statuses)
         end = start + len(statuses)
         begin = start
         while begin < end:  # one piece a run

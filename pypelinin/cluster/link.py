@@ -47,7 +47,7 @@ class Link:
         self._acknowledged(envelope.received)
         message, number = envelope.message, envelope.number
         if isinstance(message, Resend):
-            return None, self._again(message.received)
+            return None, self.again(message.received)
         if isinstance(message, Ping):
             return None, self._ask(now) if message.sent > self.received else []
         if number == self.received + 1:
@@ -70,7 +70,8 @@ class Link:
         while self._window and self._window[0][0] <= number:
             self._window.popleft()
 
-    def _again(self, received: int) -> list[Envelope]:
+    def again(self, received: int) -> list[Envelope]:
+        """Everything in the window behind number *received*."""
         return [
             Envelope(message, self.session, number, self.safe)
             for number, message in self._window

@@ -36,6 +36,7 @@ class Member:
         self.cluster = ""
         self.epoch = 0
         self.refusal = ""
+        self._seen_lsn = 0
         self._hello = hello
         self._hellos = 0
         self._hello_at = 0.0
@@ -106,19 +107,21 @@ class Member:
     def _welcomed(self, message: Welcome, now: float) -> tuple[Record | None, list[Command]]:
         if message.incarnation != self.incarnation or message.hello != self._hellos:
             return None, []
-        if message.cluster == self.cluster and message.epoch < self.epoch:
+        older = message.epoch < self.epoch or message.lsn < self._seen_lsn
+        if message.cluster == self.cluster and older:
             self._hello_at = now + self.limits.heartbeat_interval_s
             return None, [
                 Say(
                     "error",
-                    f"The Router is at epoch {message.epoch}, but epoch {self.epoch} of the same "
-                    "cluster was seen: its journal is old. Not joining it.",
+                    f"The Router is at epoch {message.epoch}, row {message.lsn}, but epoch "
+                    f"{self.epoch}, row {self._seen_lsn} of the same cluster was seen: its "
+                    "journal is old. Not joining it.",
                 )
             ]
         if self.link is not None and self.link.session == message.session:
             return None, []
         self.refusal = ""
-        self.cluster, self.epoch = message.cluster, message.epoch
+        self.cluster, self.epoch, self._seen_lsn = message.cluster, message.epoch, message.lsn
         self.link = Link(message.session, self.limits.resend_interval_s)
         self._heard_at = now
         self._ping_at = now + self.limits.heartbeat_interval_s

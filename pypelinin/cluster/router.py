@@ -67,6 +67,8 @@ from pypelinin.wire.messages import (
 from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed
 
 CLOCK_OFF_S = 5.0
+PROGRESS_S = 0.1
+"""At most one "job finished" event in this time."""
 
 
 class Router:
@@ -94,6 +96,7 @@ class Router:
         self._new_cluster = new_cluster
         self._started_at = 0.0
         self._stopping = False
+        self._progress_at = 0.0
         self._awaited: dict[int, float] = {}
         self._old: list[RunRecord] = []
         self._retention_at = 0.0
@@ -147,6 +150,7 @@ class Router:
         self._plan(now)
         self.dispatch.hand_out()
         self._tell_finished()
+        self._tell_progress(now)
         self.desk.end_turn(self.state.lsn)
         return self.scribe.take()
 
@@ -368,7 +372,7 @@ class Router:
             incarnation, hello, peer.link.session, self.state.cluster, self.state.epoch,
             self.state.lsn, tuple(drop),
         )  # fmt: skip
-        # a member must never see rows that can still be lost with this epoch's first
+        peer.welcome_lsn = self.state.lsn
         self.scribe.answer(peer.address, welcome)
 
     def _lost(self, peer: Peer, why: str) -> None:
@@ -433,6 +437,19 @@ class Router:
                 self.scribe.write([FinishedRun(run.number, now + self._wall_offset_s)])
                 self.planning.finished(run.number)
                 self._finished.append(run)
+
+    def _tell_progress(self, now: float) -> None:
+        """A hint now and then while jobs end; never one for each."""
+        if self.dispatch.ended and now >= self._progress_at:
+            self._progress_at = now + PROGRESS_S
+            running = sum(len(lot.jobs) - lot.next for lot in self.state.attempts.lots.values())
+            self.scribe.publish(
+                "job finished",
+                jobs=self.dispatch.ended,
+                queued=self.dispatch.queues.count,
+                running=running,
+            )
+            self.dispatch.ended = 0
 
     def _tell_finished(self) -> None:
         """The news of this turn, to those who watch and those who can forget."""

@@ -138,8 +138,11 @@ class _RouterWorld:
                     self._sockets.send(peer, envelope)
                 case Write():
                     rows.append(command)
-                case SendAfter():
-                    self._deferred.append(command)
+                case SendAfter(peer, envelope, lsn):
+                    if lsn <= self._durable and not self._deferred:
+                        self._sockets.send(peer, envelope)
+                    else:
+                        self._deferred.append(command)
                 case Publish(topic, body):
                     self._sockets.publish(topic, msgpack.packb(body))
                 case Say():

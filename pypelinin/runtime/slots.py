@@ -60,7 +60,7 @@ class _Slot:
     left: int = 0
     look_at: float = 0.0
     broken: bool = False
-    runs: dict[int, None] = field(default_factory=dict)
+    runs: dict[int, str] = field(default_factory=dict)
     unpacker: Any = field(
         default_factory=lambda: msgpack.Unpacker(raw=False, max_buffer_size=64 * 1024 * 1024)
     )
@@ -109,10 +109,11 @@ class Slots:
         slot.left = len(command.jobs)
         slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
         os.write(slot.token_write, bytes((slot.tag,)) * slot.left)
-        new = {n: list(h) for n, h in command.headers.items() if n not in slot.runs}
-        for number_of_run in command.headers:  # the least recently used is forgotten first
-            slot.runs.pop(number_of_run, None)
-            slot.runs[number_of_run] = None
+        # a number can mean another run after a Router lost an uncommitted one
+        new = {n: list(h) for n, h in command.headers.items() if slot.runs.get(n) != h[0]}
+        for number, header in command.headers.items():  # the least recently used goes first
+            slot.runs.pop(number, None)
+            slot.runs[number] = header[0]
         forget = []
         while len(slot.runs) > max(KNOWN_RUNS_MAX, len(command.headers)):
             forget.append(next(iter(slot.runs)))

@@ -176,7 +176,7 @@ class RouterProcess(Process):
 
     def machine_of_life(self) -> Router:
         world = self.world
-        wall_offset_s = 1.7e9 + world.random.uniform(-1e6, 1e6)
+        wall_offset_s = 1.7e9 + world.random.uniform(-1e4, 1e4)
         machine = Router(
             world.limits, {"store": {}}, "", "1", wall_offset_s, f"cluster {self.life}".ljust(32)
         )
@@ -235,9 +235,7 @@ class RouterProcess(Process):
         if self.up:
             self.take(Received(peer, envelope))
         elif sender.life == life and self.world.random.random() < 0.5:  # its socket keeps it
-            self.world.timeline.after(
-                0.5, lambda: self.receive(peer, envelope, sender, life)
-            )
+            self.world.timeline.after(0.5, lambda: self.receive(peer, envelope, sender, life))
 
 
 class MemberProcess(Process):
@@ -292,9 +290,7 @@ class BrokerProcess(MemberProcess):
             (self.name, self.life), self.workers, self.slots_max, world.timeline, world.random,
             world.history, world.odds, self.take,
         )  # fmt: skip
-        return Broker(
-            self.name, self.incarnation, self.slots_max, self.labels, world.limits, "1"
-        )
+        return Broker(self.name, self.incarnation, self.slots_max, self.labels, world.limits, "1")
 
     def crash(self) -> None:
         self.slots.end_all()

@@ -41,6 +41,16 @@ class Echo(Worker):
         return data
 
 
+class Pid(Worker):
+    def process(self, data: Any) -> int:
+        return os.getpid()
+
+
+class Repr(Worker):
+    def process(self, data: Any) -> None:
+        note(data["log"], value=ascii(data["value"]))
+
+
 class Number(Worker):
     """Saves the pipeline's number."""
 
@@ -92,6 +102,12 @@ class Gate(Worker):
                 raise TimeoutError(f"nobody opened {data['gate']}")
             time.sleep(0.01)
         note(data["log"], key=data.get("key"), begin=False)
+
+
+class GateByRequire(Gate):
+    """The same with a store that gives what is required."""
+
+    requires = ("log", "gate")
 
 
 class Sleep(Worker):
