@@ -8,24 +8,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "1.0.0.dev0"
-
 if TYPE_CHECKING:
     from pypelinin.client import PipelineManager as PipelineManager
+    from pypelinin.config import VERSION as __version__
     from pypelinin.errors import ClusterError as ClusterError
     from pypelinin.errors import DefinitionError as DefinitionError
     from pypelinin.errors import JobError as JobError
     from pypelinin.errors import PypelininError as PypelininError
     from pypelinin.graph.job import Job as Job
     from pypelinin.pipeline import Pipeline as Pipeline
-    from pypelinin.runtime.daemons import Broker as Broker
     from pypelinin.runtime.daemons import Pipeliner as Pipeliner
     from pypelinin.runtime.daemons import Router as Router
+    from pypelinin.runtime.node import Broker as Broker
     from pypelinin.store import Store as Store
     from pypelinin.worker import Worker as Worker
 
 _HOMES = {
-    "Broker": "runtime.daemons",
+    "__version__": "config",
+    "Broker": "runtime.node",
     "ClusterError": "errors",
     "DefinitionError": "errors",
     "Job": "graph.job",
@@ -39,14 +39,16 @@ _HOMES = {
     "Worker": "worker",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the table is the list
+_THERE = {"__version__": "VERSION"}
+
+__all__ = [*_HOMES]  # noqa: PLE0604 - the table is the list
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'pypelinin' has no attribute {name!r}")
-    value = getattr(import_module(f"pypelinin.{home}"), name)
+    value = getattr(import_module(f"pypelinin.{home}"), _THERE.get(name, name))
     globals()[name] = value
     return value
 

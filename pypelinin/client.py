@@ -18,11 +18,10 @@ from typing import Any, TypeVar
 
 import zmq
 
-from pypelinin import __version__
 from pypelinin.cluster.client import Client, Expired
 from pypelinin.cluster.events import Send
 from pypelinin.cluster.member import Reconnect
-from pypelinin.config import DEFAULT_API, Limits
+from pypelinin.config import DEFAULT_API, VERSION, Limits
 from pypelinin.errors import (
     Busy,
     Cancelled,
@@ -34,6 +33,7 @@ from pypelinin.errors import (
     JobError,
     Killed,
     Lost,
+    NotFound,
     PypelininError,
     Refused,
     RemoteTraceback,
@@ -73,6 +73,7 @@ _REFUSALS: dict[str, type[PypelininError]] = {
     "cycle": Cycle,
     "malformed": DefinitionError,
     "conflict": DefinitionError,
+    "not found": NotFound,
     "busy": Busy,
     "version": VersionMismatch,
 }
@@ -84,6 +85,13 @@ R = TypeVar("R", bound=Record)
 def refusal_error(refusal: Refusal) -> PypelininError:
     """The exception a Router's "no" stands for."""
     return _REFUSALS.get(refusal.code, Refused)(refusal.what, remedy=refusal.remedy)
+
+
+def _no_such_run(run: str) -> NotFound:
+    return NotFound(
+        f"There is no run {run}.",
+        remedy="`pypelinin list` shows the runs; finished ones are kept for 7 days.",
+    )
 
 
 def job_error(run: str, job: str, failure: Failure) -> JobError:
@@ -121,6 +129,7 @@ class PipelineManager:
         self._client = Client(self.limits)
         self._peer = PeerSocket(self.api)
         self._pipelines: dict[str, Pipeline] = {}
+        self._doubles: dict[str, list[Pipeline]] = {}
         self._finished = 0
         self._configuration: messages.Configuration | None = None
         self._update_at = 0.0
@@ -288,21 +297,20 @@ class PipelineManager:
             answer = self._ask(lambda n, some=some: messages.Cancel(n, some), messages.Status)  # type: ignore[misc]
             if len(answer.runs) < len(some):
                 known = {run.run for run in answer.runs}
-                raise Refused(f"There is no run {next(r for r in some if r not in known)}.")
+                raise _no_such_run(next(run for run in some if run not in known))
 
     def status(self, pipeline: Pipeline | str) -> RunStatus:
-        """What the Router knows of one run now. Raises Refused if it knows nothing."""
+        """What the Router knows of one run now. Raises NotFound if it knows nothing."""
         run = pipeline if isinstance(pipeline, str) else str(pipeline.id)
         answer = self._ask(lambda n: messages.GetStatus(n, (run,), False), messages.Status)
         if answer.runs[0].state == "unknown":
-            raise Refused(
-                f"There is no run {run}.",
-                remedy="`pypelinin list` shows the runs; finished ones are kept for 7 days.",
-            )
+            raise _no_such_run(run)
         return answer.runs[0]
 
     def attach(self, run: str) -> Pipeline:
         """The pipeline of a run that any process started, followed from now on."""
+        if run in self._pipelines:
+            return self._pipelines[run]
         pipeline, _ = self.describe(run)
         self._follow(run, pipeline)
         return pipeline
@@ -364,8 +372,13 @@ class PipelineManager:
         pipeline.id = run
         if pipeline.state == "new":
             pipeline.state, pipeline.started_at = "running", time.time()
-        self._pipelines[run] = pipeline
-        if pipeline.finished_at is None:
+        if self._pipelines.setdefault(run, pipeline) is not pipeline:
+            self._doubles.setdefault(run, []).append(pipeline)  # one run: the key was the same
+        known = self._client.watched.get(run)
+        if known is not None and known.finished_at and pipeline.finished_at is None:
+            _take(pipeline, known)
+            self._finished += self._pipelines[run] is pipeline
+        elif pipeline.finished_at is None:
             self._client.watch([run])
         else:
             self._finished += 1
@@ -378,14 +391,15 @@ class PipelineManager:
             if pipeline is None:
                 later.append(status)  # it ended before `start` returned
             elif pipeline.finished_at is None:
-                _take(pipeline, status)
+                for one in (pipeline, *self._doubles.pop(status.run, ())):
+                    _take(one, status)
                 self._finished += pipeline.finished_at is not None
         self._client.finished_news = later
 
     def _handshake(self) -> messages.Configuration:
         if self._configuration is None:
             found = self._ask(
-                lambda n: messages.GetConfiguration(n, "client", __version__, 0, time.time()),
+                lambda n: messages.GetConfiguration(n, "client", VERSION, 0, time.time()),
                 messages.Configuration,
             )
             given = self.broadcast

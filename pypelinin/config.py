@@ -9,9 +9,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from pypelinin.errors import DefinitionError
+
+VERSION = "1.0.0.dev0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,9 @@ class Limits:
     retry_max_s: float = 60.0
     history_s: float = 7 * 24 * 3600.0
     history_runs_max: int = 100_000
+    journal_rows_max: int = 20_000
+    """More rows than this since the last time: compact the journal."""
+    images_in_turn_max: int = 200
     kept_failures_max: int = 100
     """Failures with their text that the Router keeps in memory for each run."""
     failure_text_bytes_max: int = 16 * 1024
@@ -122,9 +128,11 @@ def merge(
 
 def _checked(name: str, value: Any, origin: str) -> Any:
     if name not in DEFAULTS:
+        close = get_close_matches(name, DEFAULTS, n=1)
         raise DefinitionError(
             f"{origin} has an unknown setting {name!r}.",
-            remedy=f"Known are: {', '.join(sorted(DEFAULTS))}.",
+            remedy=(f"Did you mean {close[0]!r}? " if close else "")
+            + f"Known are: {', '.join(sorted(DEFAULTS))}.",
         )
     wanted = type(DEFAULTS[name])
     if wanted is list and isinstance(value, (list, tuple)):
@@ -155,4 +163,7 @@ def _parsed(name: str, text: str, origin: str) -> Any:
     return text
 
 
-__all__ = ["DEFAULTS", "DEFAULT_API", "DEFAULT_BROADCAST", "Limits", "Setting", "Settings", "merge"]
+__all__ = [
+    "DEFAULTS", "DEFAULT_API", "DEFAULT_BROADCAST", "Limits", "Setting", "Settings", "VERSION",
+    "merge",
+]  # fmt: skip

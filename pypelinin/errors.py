@@ -39,6 +39,10 @@ class Refused(ClusterError):
     """The Router understood the request and said no."""
 
 
+class NotFound(Refused):
+    """The Router knows nothing of that name."""
+
+
 class VersionMismatch(ClusterError):
     """The two sides speak different versions of the protocol or the journal."""
 

@@ -145,11 +145,11 @@ class Attempts:
             return False, []
         if held.basis_epoch == epoch or len(held.runs) != len(held.jobs) or not held.jobs:
             return False, []
-        for number, job in zip(held.runs, held.jobs, strict=True):
+        for i, (number, job) in enumerate(zip(held.runs, held.jobs, strict=True)):
             run = self.runs.by_number.get(number)
             if run is None or not run.open or job >= len(run.states):
                 return False, []
-            if run.states[job] not in (states.OPEN, states.QUEUED):
+            if run.states[job] != states.OPEN or held.fence + i < run.floors.get(job, 0):
                 return False, []
         return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),))]
 
@@ -201,6 +201,11 @@ class Attempts:
         lot = self.lots[row.fence]
         end = row.start + len(row.statuses)
         self._set(lot.runs[row.start : end], lot.jobs[row.start : end], row.statuses, lsn)
+        if states.AGAIN in row.statuses:
+            for i, status in enumerate(row.statuses, row.start):
+                if status == states.AGAIN:
+                    floors = self.runs.by_number[lot.runs[i]].floors
+                    floors[lot.jobs[i]] = row.fence + i + 1
         lot.next = end
         if end == len(lot.jobs):
             del self.lots[row.fence]
@@ -232,6 +237,7 @@ class Attempts:
         if row.lost:
             number, job = lot.runs[row.start], lot.jobs[row.start]
             self.runs.by_number[number].lost[job] += 1
+            self.runs.by_number[number].floors[job] = row.fence + row.start
         if row.start == lot.next:
             del self.lots[row.fence]
         else:

@@ -52,6 +52,7 @@ from pypelinin.wire.messages import (
 
 REPORT_BYTES_MAX = 256 * 1024
 HELD_MAX = 700
+CLOCK_OFF_S = 5.0
 
 
 class Broker:
@@ -65,6 +66,7 @@ class Broker:
         labels: dict[str, str],
         limits: Limits,
         version: str,
+        wall_offset_s: float = 0.0,
     ) -> None:
         self.name = name
         self.limits = limits
@@ -76,6 +78,7 @@ class Broker:
         self.runs: dict[int, tuple[str, bytes]] = {}
         self._slots = slots
         self._version = version
+        self._wall_offset_s = wall_offset_s
         self._configured = False
         self._probed = False
         self._ask_at = 0.0
@@ -147,7 +150,8 @@ class Broker:
         if not self._configured:
             if now >= self._ask_at:
                 self._ask_at = now + self.limits.heartbeat_interval_s
-                question = GetConfiguration(1, "broker", self._version, self.member.epoch)
+                wall = now + self._wall_offset_s
+                question = GetConfiguration(1, "broker", self._version, self.member.epoch, wall)
                 commands.append(Send(ROUTER, Envelope(question)))
             return commands
         for slot, at in list(self._starts.items()):
@@ -191,8 +195,14 @@ class Broker:
             return []
         self._configured = True
         self._starts[0] = now
+        off = now + self._wall_offset_s - message.clock
+        clock = []
+        if abs(off) > CLOCK_OFF_S:
+            text = f"This node's clock is off by {off:+.0f} s; only shown times suffer."
+            clock.append(Say("warning", text))
         return [
             Say("info", f"Router {message.version} answered, cluster {message.cluster[:8]}."),
+            *clock,
             Configured(message.values),
         ]
 

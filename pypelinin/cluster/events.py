@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
 from pypelinin.machine import Command, Event
@@ -74,6 +75,23 @@ class Write(Command):
 
     lsn: int
     row: Record
+
+
+@dataclass(frozen=True, slots=True)
+class KeepImage(Command):
+    """Keep the image of run *number* (0: of the state) as of row *lsn*."""
+
+    number: int
+    lsn: int
+    image: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Compact(Command):
+    """Rows up to *lsn* are covered by images now; drop them, and the images of *gone*."""
+
+    lsn: int
+    gone: array[int]
 
 
 @dataclass(frozen=True, slots=True)

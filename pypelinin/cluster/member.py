@@ -39,6 +39,7 @@ class Member:
         self._seen_lsn = 0
         self._hello = hello
         self._hellos = 0
+        self._welcomed_hello = 0
         self._hello_at = 0.0
         self._ping_at = 0.0
         self._heard_at = 0.0
@@ -89,11 +90,11 @@ class Member:
             self._hello_at = now + message.retry_ms / 1000
             return None, [Say("info", f"The Router asks to wait: {message.reason}")]
         if self.link is None or envelope.session != self.link.session:
-            if isinstance(message, Rejoin) and self.link is not None:
-                self._heard_at = now
-                self.leave(now)
             return None, []
         self._heard_at = now
+        if isinstance(message, Rejoin):
+            self.leave(now)
+            return None, []
         received, envelopes = self.link.receive(envelope, now)
         if not isinstance(message, Ping):
             self.link.acknowledge(self.link.received)
@@ -107,6 +108,8 @@ class Member:
     def _welcomed(self, message: Welcome, now: float) -> tuple[Record | None, list[Command]]:
         if message.incarnation != self.incarnation or message.hello != self._hellos:
             return None, []
+        if message.hello == self._welcomed_hello:
+            return None, []  # a double: its session may be over
         older = message.epoch < self.epoch or message.lsn < self._seen_lsn
         if message.cluster == self.cluster and older:
             self._hello_at = now + self.limits.heartbeat_interval_s
@@ -118,9 +121,8 @@ class Member:
                     "journal is old. Not joining it.",
                 )
             ]
-        if self.link is not None and self.link.session == message.session:
-            return None, []
         self.refusal = ""
+        self._welcomed_hello = message.hello
         self.cluster, self.epoch, self._seen_lsn = message.cluster, message.epoch, message.lsn
         self.link = Link(message.session, self.limits.resend_interval_s)
         self._heard_at = now

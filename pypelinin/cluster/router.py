@@ -24,6 +24,7 @@ from pypelinin.cluster.events import (
     SendAfter,
     Stop,
 )
+from pypelinin.cluster.images import Compaction, restore
 from pypelinin.cluster.planning import RESIDENT, Planning
 from pypelinin.cluster.refusals import refuse
 from pypelinin.cluster.runs import RunRecord
@@ -87,6 +88,7 @@ class Router:
         self.state = State(limits)
         self.scribe = Scribe(self.state)
         self.desk = Desk(self.scribe, limits)
+        self.compaction = Compaction(self.state, limits)
         self.planning = Planning(self.scribe, self.desk, limits)
         self.dispatch = Dispatch(self.scribe, self.desk, self.planning, limits)
         self._values = values
@@ -104,7 +106,13 @@ class Router:
 
     # --- life --------------------------------------------------------------------------
 
+    def restore(self, image: Record) -> None:
+        """An image of the journal: that of the state first, then runs by number."""
+        restore(self.state, image)
+        self.compaction.restored(image)
+
     def replay(self, row: Record) -> None:
+        """A row of the journal, in order, behind the images."""
         self.state.apply(row)
 
     def begin(self, now: float) -> list[Command]:
@@ -152,7 +160,7 @@ class Router:
         self._tell_finished()
         self._tell_progress(now)
         self.desk.end_turn(self.state.lsn)
-        return self.scribe.take()
+        return [*self.scribe.take(), *self.compaction.step()]
 
     def _plan(self, now: float) -> None:
         """Tell the Pipeliners what is settled; the resident one answers at once."""

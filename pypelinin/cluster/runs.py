@@ -61,6 +61,8 @@ class RunRecord:
     failures: dict[int, Failure] = field(default_factory=dict)
     failed_again: Counter[int] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
+    floors: dict[int, int] = field(default_factory=dict)
+    """The lowest fence that may still be adopted, of jobs that were tried before."""
     cancelled: bool = False
     finished_at: float = 0.0
     assignment: int = 0
@@ -262,20 +264,24 @@ class Runs:
 
     def _part_added(self, row: PartAdded, lsn: int) -> None:
         run = self.by_number[row.number]
-        run.parts[row.index] = (row.structure, row.details)
-        run.missing -= 1
         run.lsn = lsn
-        self._partial_bytes += len(row.structure) + len(row.details)
+        self.take_part(run, row.index, row.structure, row.details)
+
+    def take_part(self, run: RunRecord, index: int, structure: bytes, details: bytes) -> None:
+        """One part more; with the last one the run is open."""
+        run.parts[index] = (structure, details)
+        run.missing -= 1
+        self._partial_bytes += len(structure) + len(details)
         if run.missing:
             return
         for part in run.parts:
             assert part is not None
             self._partial_bytes -= len(part[0]) + len(part[1])
-            details = unpack_again(Details, part[1], FRAME_BYTES_MAX)
-            run.kind_of.extend(details.kind_of)
+            decoded = unpack_again(Details, part[1], FRAME_BYTES_MAX)
+            run.kind_of.extend(decoded.kind_of)
             base = len(run.payloads)
-            run.ends.extend(array("I", [base + end for end in details.ends]))
-            run.payloads += details.payloads
+            run.ends.extend(array("I", [base + end for end in decoded.ends]))
+            run.payloads += decoded.payloads
         run.states = bytearray(run.header.jobs)
         run.counts[states.OPEN] = run.header.jobs
         self.open_count += 1
@@ -290,6 +296,7 @@ class Runs:
         run.lsn = lsn
         run.failed_again.clear()
         run.lost.clear()
+        run.floors.clear()
         self.open_count -= 1
         self.finished_order[row.number] = None
 

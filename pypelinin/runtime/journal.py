@@ -5,7 +5,7 @@ before it. A group is one row of the table; its CRC covers the one before: a fli
 a hole is noticed when the journal is read, never served. A side file holds the head's
 number and CRC; it is written after each commit, so a head beyond the database's means that
 SQLite lost commits (a damaged WAL is dropped silently). Opening takes an flock on the
-directory.
+directory. Rows that images stand for are dropped (see `cluster.images`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from pypelinin.cluster.events import Compact, KeepImage, Write
 from pypelinin.errors import ClusterError, JournalDamaged, Refused, VersionMismatch
-from pypelinin.wire.codec import Record, pack_plain, unpack_plain
+from pypelinin.wire.codec import pack_plain, pack_record, unpack_plain
 from pypelinin.wire.rows import pack_row
 
 FORMAT = 1
@@ -53,7 +54,7 @@ class Journal:
     ) -> None:
         self.directory = directory
         self._on_commit = on_commit
-        self._waiting: deque[tuple[int, Record]] = deque()
+        self._waiting: deque[Write | KeepImage | Compact] = deque()
         self._anything = threading.Event()
         self._thread: threading.Thread | None = None
         self._hurried = threading.Event()
@@ -107,6 +108,10 @@ class Journal:
                 "(lsn INTEGER PRIMARY KEY, count INTEGER NOT NULL, crc INTEGER NOT NULL, "
                 "body BLOB NOT NULL) STRICT"
             )
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS images (number INTEGER, lsn INTEGER, "
+                "crc INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (number, lsn)) STRICT"
+            )
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             if found is not None and found[0] > FORMAT:
                 raise VersionMismatch(
@@ -128,9 +133,31 @@ class Journal:
 
     # --- reading -----------------------------------------------------------------------
 
+    def images(self) -> Iterator[tuple[int, bytes]]:
+        """(run number, image) as of the base, verified; first that of the state (0)."""
+        base, _ = self._base()
+        found = self._db.execute(
+            "SELECT number, MAX(lsn), crc, body FROM images WHERE lsn <= ? "
+            "GROUP BY number ORDER BY number",
+            (base,),
+        )
+        try:
+            for number, lsn, stored, body in found:
+                if _crc(lsn, body, number) != stored:
+                    raise self._damaged(f"the image of run {number} is altered")
+                yield number, body
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(f"SQLite cannot read the images ({error})") from None
+
+    def _base(self) -> tuple[int, int]:
+        """(row that the images stand for, its CRC)."""
+        found = dict(self._db.execute("SELECT key, value FROM meta WHERE key LIKE 'base%'"))
+        return found.get("base", 0), found.get("base_crc", 0)
+
     def rows(self) -> Iterator[tuple[int, bytes]]:
-        """All rows in order, verified; raises JournalDamaged at the first wrong one."""
-        crc = expected = 0
+        """All rows behind the base in order, verified; raises JournalDamaged at the first
+        wrong one."""
+        expected, crc = self._base()
         try:
             for lsn, count, stored, body in self._db.execute("SELECT * FROM rows ORDER BY lsn"):
                 crc = _crc(lsn, body, crc)
@@ -162,8 +189,9 @@ class Journal:
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
-    def append(self, lsn: int, row: Record) -> None:
-        self._waiting.append((lsn, row))
+    def append(self, item: Write | KeepImage | Compact) -> None:
+        """Commit it with the next group, in the order of the calls."""
+        self._waiting.append(item)
         if not self._anything.is_set():  # waking the thread for each row would cost the loop
             self._anything.set()
 
@@ -177,27 +205,49 @@ class Journal:
             self._hurried.wait(GROUP_S)
             self._hurried.clear()
             self._anything.clear()  # before the look: what comes after it sets it again
-            rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_ROWS_MAX))]
-            if self._waiting:
+            count = min(len(self._waiting), GROUP_ROWS_MAX)
+            group = [self._waiting.popleft() for _ in range(count)]
+            if self._waiting or self._closing:
                 self._anything.set()
-            if not rows:
+            if not group:
                 if self._closing:
                     return
                 continue
             try:
-                self._commit(rows)
+                self._commit(group)
             except (sqlite3.Error, ClusterError, OSError) as error:
                 self._on_commit(self.lsn, str(error) or type(error).__name__)
                 return
             self._on_commit(self.lsn, "")
-            if self._closing:
-                self._anything.set()
 
-    def _commit(self, rows: list[tuple[int, Record]]) -> None:
+    def _commit(self, group: list[Write | KeepImage | Compact]) -> None:
+        rows = [item for item in group if isinstance(item, Write)]
+        if len(rows) == len(group):
+            self._insert(rows)
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            pending: list[Write] = []
+            for item in group:
+                if isinstance(item, Write):
+                    pending.append(item)
+                    continue
+                self._insert(pending)
+                pending = []
+                self._keep(item) if isinstance(item, KeepImage) else self._compact(item)
+            self._insert(pending)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    def _insert(self, rows: list[Write]) -> None:
         """One statement a group: each call into SQLite may have to wait for the loop's thread."""
-        bodies = [pack_row(row) for _, row in rows]
+        if not rows:
+            return
+        bodies = [pack_row(write.row) for write in rows]
         body = bodies[0] if len(bodies) == 1 else pack_plain(bodies)
-        lsn = rows[-1][0]
+        lsn = rows[-1].lsn
         crc = _crc(lsn, body, self._crc)
         done = self._db.execute(
             "INSERT INTO rows SELECT ?, ?, ?, ? FROM meta WHERE key = 'owner' AND value = ?",
@@ -206,7 +256,27 @@ class Journal:
         if done.rowcount != 1:
             raise ClusterError("another Router took this journal over")
         self._crc, self.lsn = crc, lsn
-        os.pwrite(self._head, _HEAD.pack(lsn, crc), 0)
+        if not self._db.in_transaction:
+            os.pwrite(self._head, _HEAD.pack(lsn, crc), 0)
+
+    def _keep(self, item: KeepImage) -> None:
+        body = pack_record(item.image)
+        self._db.execute(
+            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)",
+            (item.number, item.lsn, _crc(item.lsn, body, item.number), body),
+        )
+
+    def _compact(self, item: Compact) -> None:
+        """The images up to the last row are complete: drop what they stand for."""
+        db = self._db
+        db.executemany("DELETE FROM images WHERE number = ?", [(number,) for number in item.gone])
+        db.execute(
+            "DELETE FROM images WHERE EXISTS (SELECT 1 FROM images AS newer "
+            "WHERE newer.number = images.number AND newer.lsn > images.lsn)"
+        )
+        db.execute("DELETE FROM rows WHERE lsn <= ?", (item.lsn,))
+        found = {"base": item.lsn, "base_crc": self._crc}
+        db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(found.items()))
 
     def close(self) -> None:
         """Commit what was appended, then let go of the files."""

@@ -104,7 +104,6 @@ class History:
         self.by_key: dict[Key, list[Attempt]] = {}
         self.left: set[int] = set()
         self.dead: set[Place] = set()
-        self._newest_fence = 0
 
     # --- rows --------------------------------------------------------------------------
 
@@ -182,10 +181,7 @@ class History:
 
     def _may_be_handed_out(self, node: int, row: LotRow) -> None:
         line = self.lineage
-        if fence_epoch(row.fence) == line.epoch:
-            demand(row.fence > self._newest_fence, "fence", row.fence, "is not new")
-            self._newest_fence = row.fence + len(row.jobs) - 1
-        else:
+        if fence_epoch(row.fence) != line.epoch:
             self.counters["adopted lots"] += 1
         demand(row.fence not in line.lots, "lot", row.fence, "is handed out twice")
         for i, key in enumerate(self._keys(row)):
@@ -196,12 +192,18 @@ class History:
                 found = line.outcomes.get((key[0], up), (0, 0))
                 demand(found[0] == states.DONE, key, "is handed out before upstream", up)
             if fence_epoch(row.fence) == line.epoch:
+                before = self.attempts.get(row.fence + i)
+                demand(before is None or not before.epoch, "fence", row.fence, "is not new")
                 attempt = self.attempts[row.fence + i] = Attempt(row.fence + i, key, node)
                 self.by_key.setdefault(key, []).append(attempt)
             else:
                 attempt = self.attempts[row.fence + i]
                 demand(attempt.key == key, "fence", row.fence + i, "was not for", key)
                 demand(line.stands(attempt.epoch, attempt.lsn), key, "is adopted but void")
+                newer = [
+                    o for o in self.by_key[key] if o.fence > attempt.fence and o.state == BROKE
+                ]
+                demand(not newer, key, "is adopted though tried since as", newer)
                 attempt.node = node
 
     def _may_have_ended(self, row: Ended, causes: dict[tuple[int, int], str]) -> None:
@@ -290,8 +292,9 @@ class History:
         demand(attempt.state == HANDED, attempt.key, "is begun again under one fence")
         attempt.state, attempt.place = RUNNING, place
         self.counters["executions"] += 1
-        if not self.lineage.stands(attempt.epoch, attempt.lsn):
-            return  # void, but the Broker cannot know it yet
+        if attempt.node in self.left or not self.lineage.stands(attempt.epoch, attempt.lsn):
+            self.counters["begun in vain"] += 1
+            return  # the Broker cannot know it yet
         for other in self.by_key[attempt.key]:
             if other is attempt or other.state in (HANDED, BROKE, KILLED):
                 continue

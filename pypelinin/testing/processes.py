@@ -319,7 +319,7 @@ class BrokerProcess(MemberProcess):
             for fence in event.envelope.message.drop if self.up else ():
                 lot = self.machine.lots.get(fence)
                 if lot is not None:
-                    self.world.counters["void lots"] += 1
+                    self.world.counters["void lots"] += not lot.finished
                     self.world.counters["late outcomes dropped"] += bool(lot.statuses)
         super().take(event)
 

@@ -206,6 +206,7 @@ def full_digest(state: State) -> dict[str, object]:
         "numbers": (runs.next_number, runs.open_count, list(runs.finished_order)),
         "rows of runs": {run.number: run.lsn for run in runs.by_number.values()},
         "parts": {run.number: run.parts for run in runs.by_number.values()},
+        "floors": {run.number: run.floors for run in runs.by_number.values()},
     }
 
 

@@ -247,7 +247,7 @@ def unpack_again(cls: type[R], data: bytes, bytes_max: int) -> R:
     The record is shared, so nobody may change its arrays.
     """
     if len(data) < 4096:
-        return typing.cast(R, _unpack_small(cls, data))
+        return typing.cast(R, _unpack_small(typing.cast(Any, cls), data))
     return unpack_record(cls, data, bytes_max)
 
 

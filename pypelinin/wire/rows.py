@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pypelinin.wire.codec import Ints, Record, pack_tagged, unpack_tagged
+from pypelinin.wire.codec import Ints, Record, pack_tagged, unpack_record, unpack_tagged
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Failure
 
 ROW_BYTES_MAX = 4 * FRAME_BYTES_MAX
+IMAGE_BYTES_MAX = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +168,55 @@ def pack_row(row: Record) -> bytes:
 def unpack_row(data: bytes) -> Record:
     """Raises BadMessage for a row this version does not know."""
     return unpack_tagged(ROWS, data, ROW_BYTES_MAX)
+
+
+# --- images: what rows up to a base come to, so that they can be dropped ---------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunImage(Record):
+    """One run as of a row; *parts* are structure and details in turn, empty if missing.
+
+    Counters are (key, value) pairs in one flat tuple, here and below.
+    """
+
+    number: int
+    header: bytes
+    at: float
+    parts: tuple[bytes, ...]
+    states: bytes
+    failed_again: tuple[int, ...]
+    lost: tuple[int, ...]
+    failures: tuple[FailedJob, ...]
+    cancelled: bool
+    finished_at: float
+    assignment: int
+    lsn: int
+
+
+@dataclass(frozen=True, slots=True)
+class LotImage(Record):
+    node: int
+    next: int
+    lot: LotRow
+
+
+@dataclass(frozen=True, slots=True)
+class StateImage(Record):
+    """Everything but the runs, as of row *lsn*."""
+
+    lsn: int
+    epoch: int
+    cluster: str
+    next_node: int
+    next_assignment: int
+    next_attempt: int
+    next_number: int
+    bases: tuple[int, ...]
+    members: tuple[Joined, ...]
+    lots: tuple[LotImage, ...]
+
+
+def unpack_image(number: int, data: bytes) -> Record:
+    """The image of run *number*, or of the state (0). Raises BadMessage."""
+    return unpack_record(RunImage if number else StateImage, data, IMAGE_BYTES_MAX)

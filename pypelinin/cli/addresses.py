@@ -1,0 +1,34 @@
+"""Addresses as users write them: tcp://HOST:PORT."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from pypelinin.errors import DefinitionError
+
+EVERYWHERE = ("*", "0.0.0.0", "::")
+"""Hosts that mean "all interfaces" in a bind; from here they are reached by loopback."""
+
+
+def host_port(text: str, origin: str, free_port: bool = False) -> tuple[str, int]:
+    """(host, port) of *text*; raises DefinitionError naming *origin*.
+
+    With *free_port* the port may be 0 or `*`, for "any free one".
+    """
+    host = port = None
+    try:
+        parts = urlsplit(text.replace(":*", ":0"))
+        host, port = parts.hostname, parts.port
+        plain = parts.scheme == "tcp" and parts.geturl() == f"tcp://{parts.netloc}"
+        plain = plain and "@" not in text and not any(map(str.isspace, text))
+    except ValueError:
+        plain = False
+    if not plain or not host or port is None or (port == 0 and not free_port):
+        raise DefinitionError(f"{origin}: {text!r} is no address.", remedy="Write tcp://HOST:PORT.")
+    return host, port
+
+
+def reachable(text: str, origin: str) -> str:
+    """*text* as an address to connect to."""
+    host, port = host_port(text, origin)
+    return f"tcp://127.0.0.1:{port}" if host in EVERYWHERE else text

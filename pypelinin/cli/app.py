@@ -1,0 +1,141 @@
+"""`pypelinin`: the table of commands, and one place where every error becomes a message."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
+
+from pypelinin.cli import exits
+from pypelinin.config import VERSION
+from pypelinin.errors import PypelininError
+
+# Section -> command -> (module of pypelinin.cli, what it does).
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "A cluster on this machine": {
+        "demo": ("demonstration", "See a cluster work on some 200 real pages."),
+        "up": ("up", "Start Router, Pipeliner and Broker here."),
+        "down": ("down", "Stop what `up` started."),
+    },
+    "Daemons, one by one": {
+        "router": ("daemons", "The one authority: journal, queues, hand-out."),
+        "pipeliner": ("daemons", "Knows the order of jobs; any number of them."),
+        "broker": ("daemons", "Runs jobs; one on each machine."),
+    },
+    "Pipelines": {
+        "run": ("script", "Run a Python script with a cluster at hand."),
+        "submit": ("submit", "Submit the pipelines of a Python file."),
+        "wait": ("follow", "Wait until runs have ended."),
+        "list": ("ask", "The newest runs."),
+        "show": ("ask", "One run with its jobs and failures."),
+        "status": ("ask", "The cluster, or why a run waits."),
+        "cancel": ("ask", "Begin nothing more of these runs."),
+    },
+    "Settings": {
+        "config": ("configuration", "Show settings and where they come from."),
+    },
+}
+MODULES = {name: entry[0] for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class Entrance(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in MODULES:
+            return None
+        module = import_module(f"pypelinin.cli.{MODULES[cmd_name]}")
+        command: click.Command = module.COMMANDS[cmd_name]
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in MODULES and not name.startswith("-"):
+            close = get_close_matches(name, MODULES, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, entry[1]) for name, entry in commands.items()])
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"pypelinin {VERSION}")
+        ctx.exit()
+
+
+@click.command(
+    cls=Entrance,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    epilog=f"`pypelinin COMMAND --help` tells more.\n\n{exits.TEXT}",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+    help="Show the version.",
+)  # fmt: skip
+@click.pass_context
+def entrance(ctx: click.Context) -> int:
+    """A cluster you can pip install: run Python jobs and pipelines on one machine or many."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        return exits.USAGE
+    return exits.FINE
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The whole command line; returns the exit code, raises nothing a user can cause."""
+    notes: dict[str, Any] = {"debug": False, "command": "pypelinin"}
+    try:
+        code = entrance.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="pypelinin",
+            standalone_mode=False,
+            obj=notes,
+        )
+        sys.stdout.flush()
+        return int(code or exits.FINE)
+    except BrokenPipeError:
+        # whoever read our output has seen enough; the interpreter must not flush into the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except BaseException as error:
+        return told(error, str(notes["command"]), bool(notes["debug"]))
+
+
+def told(error: BaseException, command: str, debug: bool) -> int:
+    """Say what went wrong, in one message; returns the exit code."""
+    if debug and not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else exits.BUG
+    if isinstance(error, click.ClickException):
+        error.show()
+        return exits.USAGE
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        click.echo(f"{command}: interrupted", err=True)
+        return exits.INTERRUPTED
+    if isinstance(error, (PypelininError, TimeoutError)):
+        click.echo(f"{command}: {error}", err=True)
+        return exits.code_of(error)
+    if isinstance(error, OSError):
+        click.echo(f"{command}: the system refused: {error}", err=True)
+        return exits.REFUSED
+    hint = "" if debug else " Run it again with --debug and report what it shows."
+    click.echo(f"{command}: a bug in pypelinin: {type(error).__name__}: {error}.{hint}", err=True)
+    return exits.BUG

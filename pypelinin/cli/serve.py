@@ -1,0 +1,79 @@
+"""Daemons from settings, and how they log. *values* are plain: see `config.DEFAULTS`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pypelinin.cli.addresses import host_port
+from pypelinin.runtime.daemons import Pipeliner, Router
+from pypelinin.runtime.node import Broker
+
+Daemon = Router | Pipeliner | Broker
+TEXT_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON document a line: time (UTC), level, name, message, traceback if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        document = {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "name": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            document["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(document, ensure_ascii=False)
+
+
+def log_to_stderr(values: Mapping[str, Any]) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    as_json = values["log_format"] == "json"
+    handler.setFormatter(JSONFormatter() if as_json else logging.Formatter(TEXT_FORMAT))
+    logging.basicConfig(level=values["log_level"].upper(), handlers=[handler], force=True)
+
+
+def daemon_of(role: str, values: Mapping[str, Any]) -> Daemon:
+    """The daemon of *role*, not started yet. Raises DefinitionError."""
+    return {"router": router, "pipeliner": pipeliner, "broker": broker}[role](values)
+
+
+def router(values: Mapping[str, Any]) -> Router:
+    config = {
+        "store": values["store_configuration"],
+        "monitoring interval": values["monitoring_interval"],
+        "journal": values["journal"],
+        "synchronous": values["synchronous"],
+        "insecure": values["insecure"],
+    }
+    return Router(
+        host_port(values["api"], "api", free_port=True),
+        host_port(values["broadcast"], "broadcast", free_port=True),
+        config,
+        logging.getLogger("Router"),
+    )
+
+
+def pipeliner(values: Mapping[str, Any]) -> Pipeliner:
+    return Pipeliner(values["api"], logger=logging.getLogger("Pipeliner"))
+
+
+def broker(values: Mapping[str, Any]) -> Broker:
+    """Its store is made with the Router's configuration unless it has one of its own."""
+    return Broker(
+        values["api"],
+        store_class=values["store"] or None,
+        workers=values["workers"],
+        logger=logging.getLogger("Broker"),
+        number_of_workers=values["slots"] or None,
+        name=values.get("name"),
+        labels=values["labels"],
+        store_configuration=values.get("own_store_configuration"),
+    )

@@ -1,0 +1,265 @@
+"""The keeper's side of `cli.tied`: starts daemons, starts them again, stops them in order.
+
+One Supervisor is behind `pypelinin up` and one behind every `LocalCluster`. Each daemon has
+a session of its own, so a terminal's Ctrl-C reaches only its keeper.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from pypelinin import errors
+from pypelinin.cli.addresses import reachable
+from pypelinin.cli.tied import send
+from pypelinin.errors import ClusterError, DefinitionError, PypelininError
+
+ROLES = ("router", "broker", "pipeliner")
+"""In the order of their start; they are stopped from the outside in, the Router last."""
+READY_S = 30.0
+AGAIN_FIRST_S = 0.2
+AGAIN_MAX_S = 30.0
+LIVED_S = 60.0
+"""Who lived as long is started again at once; who did not, after twice the pause before."""
+KILL_S = 5.0
+"""From the order to stop at once to SIGKILL."""
+TAIL_CHARACTERS = 2000
+Output = IO[Any] | int | None
+
+
+class KeptDaemon:
+    """One process of one role, and the socket to it."""
+
+    def __init__(self, role: str, output: Output) -> None:
+        self.role = role
+        self.started_at = time.monotonic()
+        self.answer: dict[str, Any] = {}
+        self._received = b""
+        self.link, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                # -P: a module of the working directory must not stand in for one of ours
+                [sys.executable, "-P", "-m", "pypelinin.cli.tied", role, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        send(self.link, dict(values))
+
+    def read(self) -> bool:
+        """Take what it says; False when it has ended."""
+        try:
+            data = self.link.recv(65536)
+        except ConnectionError:
+            data = b""
+        self._received += data
+        if self._received.endswith(b"\n"):
+            self.answer = json.loads(self._received)
+            self._received = b""
+        return bool(data)
+
+    def ended(self) -> str:
+        """How it ended, once `read` said so."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(KILL_S)
+            if "error" in self.answer:
+                return rebuilt(self.answer["error"]).what
+            return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        return "its connection broke"
+
+    def close(self) -> None:
+        """End it now, if it has not."""
+        self.process.kill()
+        self.process.wait()
+        self.link.close()
+
+
+class Supervisor:
+    """Keeps daemons with *values* as settings; *roles* says which.
+
+    *output* takes what they print, *say* what is worth telling, *changed* is called when a
+    daemon was started again. `start`, then `watch` until `ask_stop`.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        roles: Iterable[str] = ROLES,
+        *,
+        output: Output = None,
+        say: Callable[[str], None] = lambda line: None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.values = {"path": [], **values}
+        self.api = self.broadcast = ""
+        self.daemons: dict[str, KeptDaemon] = {}
+        self._roles = tuple(roles)
+        self._output = output
+        self._say = say
+        self._changed = changed
+        self._again: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
+        self._asked = 0
+        self._woken, self._wake = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wake.setblocking(False)
+
+    # --- starting ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """All daemons, the Router serving. Raises what kept one of them from it."""
+        _checked_plain(self.values)
+        try:
+            for role in self._roles:
+                self.daemons[role] = KeptDaemon(role, self._output)
+            self.daemons["router"].configure(self.values)
+            ready = self._ready(self.daemons["router"], time.monotonic() + READY_S)
+            self.api = reachable(ready["api"], "the Router")
+            self.broadcast = reachable(ready["broadcast"], "the Router")
+            self.values |= {"api": ready["api"], "broadcast": ready["broadcast"]}
+            for role in self._roles[1:]:
+                self.daemons[role].configure(self._values_for(role))
+        except BaseException:
+            self.close()
+            raise
+
+    def _values_for(self, role: str) -> dict[str, Any]:
+        return self.values if role == "router" else {**self.values, "api": self.api}
+
+    def _ready(self, daemon: KeptDaemon, until: float) -> dict[str, str]:
+        """What *daemon* says of itself once it is ready."""
+        while "ready" not in daemon.answer:
+            if not self._readable([daemon], until - time.monotonic()):
+                raise ClusterError(f"The {daemon.role} was not ready within {READY_S:g} s.")
+            if not daemon.read():
+                raise self.failure(daemon)
+        ready: dict[str, str] = daemon.answer["ready"]
+        return ready
+
+    def failure(self, daemon: KeptDaemon) -> PypelininError:
+        """Why *daemon* ended: its own words if it had any."""
+        how = daemon.ended()
+        if "error" in daemon.answer:
+            return rebuilt(daemon.answer["error"])
+        return ClusterError(f"The {daemon.role} ended ({how}).{self._last_words()}")
+
+    def _last_words(self) -> str:
+        name = getattr(self._output, "name", None)
+        if not isinstance(name, str):
+            return ""
+        with contextlib.suppress(OSError):
+            text = Path(name).read_text(encoding="utf-8", errors="replace").strip()
+            return f" It said: {text[-TAIL_CHARACTERS:]}" if text else ""
+        return ""
+
+    def check_started(self) -> None:
+        """Raise if a daemon could not start; for whoever waits for it in another way."""
+        for daemon in self._readable(self.daemons.values(), 0.0):
+            if not daemon.read():
+                raise self.failure(daemon)
+
+    # --- keeping -----------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Start again what dies, until `ask_stop`; then end all of it."""
+        try:
+            while not self._asked:
+                pause = min(self._again.values(), default=None)
+                alive = [daemon for role, daemon in self.daemons.items() if role not in self._again]
+                wait = None if pause is None else max(0.0, pause - time.monotonic())
+                for daemon in self._readable(alive, wait):
+                    if not daemon.read():
+                        self._died(daemon)
+                for role in [r for r, at in self._again.items() if at <= time.monotonic()]:
+                    del self._again[role]
+                    self.daemons[role] = KeptDaemon(role, self._output)
+                    self.daemons[role].configure(self._values_for(role))
+                    self._changed()
+            for role in sorted(self.daemons, key=self._roles.index, reverse=True):
+                self._end(self.daemons[role])
+        finally:
+            self.close()
+
+    def _died(self, daemon: KeptDaemon) -> None:
+        how = daemon.ended()
+        daemon.close()
+        lived = time.monotonic() - daemon.started_at
+        before = self._pauses.get(daemon.role, AGAIN_FIRST_S / 2)
+        pause = AGAIN_FIRST_S if lived > LIVED_S else min(AGAIN_MAX_S, 2 * before)
+        self._pauses[daemon.role] = pause
+        self._again[daemon.role] = time.monotonic() + pause
+        self._say(f"The {daemon.role} ended: {how.rstrip('.')}. Starting it again in {pause:g} s.")
+
+    def _readable(self, daemons: Iterable[KeptDaemon], wait: float | None) -> list[KeptDaemon]:
+        """Those that say something or have ended, after at most *wait* seconds."""
+        poll = select.poll()
+        by_fd = {daemon.link.fileno(): daemon for daemon in daemons}
+        for fd in [*by_fd, self._woken.fileno()]:
+            poll.register(fd, select.POLLIN)
+        found = poll.poll(None if wait is None else max(0, int(wait * 1000 + 0.999)))
+        with contextlib.suppress(BlockingIOError):
+            self._woken.recv(4096)
+        return [by_fd[fd] for fd, _ in found if fd in by_fd]
+
+    # --- ending ------------------------------------------------------------------------
+
+    def ask_stop(self) -> None:
+        """Asked once: finish what runs. Twice: stop at once. From any thread or handler."""
+        self._asked += 1
+        with contextlib.suppress(BlockingIOError):
+            self._wake.send(b"\0")
+
+    def _end(self, daemon: KeptDaemon) -> None:
+        told = 0
+        kill_at: float | None = None
+        while daemon.process.poll() is None:
+            for _ in range(told, min(self._asked, 2)):
+                daemon.process.terminate()
+                told += 1
+            if told == 2 and kill_at is None:
+                kill_at = time.monotonic() + KILL_S
+            wait = None if kill_at is None else kill_at - time.monotonic()
+            if self._asked > 2 or (wait is not None and wait <= 0):
+                break
+            if self._readable([daemon], wait) and not daemon.read():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    daemon.process.wait(KILL_S)
+                break
+        daemon.close()
+
+    def close(self) -> None:
+        """End everything now."""
+        for daemon in self.daemons.values():
+            daemon.close()
+
+
+def rebuilt(described: Mapping[str, str]) -> PypelininError:
+    """The exception a daemon described."""
+    kind = getattr(errors, described["kind"], ClusterError)
+    return (
+        ClusterError(described["what"], remedy=described["remedy"])
+        if not (isinstance(kind, type) and issubclass(kind, PypelininError))
+        else kind(described["what"], remedy=described["remedy"])
+    )
+
+
+def _checked_plain(values: Mapping[str, Any]) -> None:
+    try:
+        json.dumps(values)
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(
+            f"The settings of a cluster are plain data: {error}.",
+            remedy="Give text, numbers, lists and dicts as the store's configuration.",
+        ) from None

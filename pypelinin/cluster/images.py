@@ -1,0 +1,161 @@
+"""Compaction: what the rows up to a base come to, so that the journal stays short.
+
+A finished run never changes, so its image is written once, some in each turn; the last
+turn writes the images of what is open and of everything else, names the base, and the rows
+before it can go. An image is a fact like a row: `restore` takes it without conditions.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+
+from pypelinin.cluster.attempts import OpenLot
+from pypelinin.cluster.events import Compact, KeepImage
+from pypelinin.cluster.runs import RunRecord
+from pypelinin.cluster.state import JournalledMember, State
+from pypelinin.config import Limits
+from pypelinin.graph import states
+from pypelinin.machine import Command
+from pypelinin.wire.codec import Record, unpack_record
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Header
+from pypelinin.wire.rows import FailedJob, Joined, LotImage, LotRow, RunImage, StateImage
+
+
+def run_image(run: RunRecord) -> RunImage:
+    parts = [blob for part in run.parts for blob in (part or (b"", b""))]
+    failures = tuple(FailedJob(run.number, job, why) for job, why in run.failures.items())
+    return RunImage(
+        run.number, run.header_bytes, run.at, tuple(parts),
+        bytes(run.states.translate(_WITHOUT_QUEUES)), _flat(run.failed_again), _flat(run.lost),
+        failures, run.cancelled, run.finished_at, run.assignment, run.lsn,
+    )  # fmt: skip
+
+
+def state_image(state: State) -> StateImage:
+    members = [Joined(m.node, m.name, m.incarnation) for m in state.members.values()]
+    lots = [
+        LotImage(lot.node, lot.next, LotRow(lot.fence, lot.runs, lot.jobs))
+        for lot in state.attempts.lots.values()
+    ]
+    return StateImage(
+        state.lsn, state.epoch, state.cluster, state.next_node, state.next_assignment,
+        state.attempts.next_attempt, state.runs.next_number, _flat(state.attempts.bases),
+        tuple(members), tuple(lots),
+    )  # fmt: skip
+
+
+_WITHOUT_QUEUES = bytes(states.OPEN if s == states.QUEUED else s for s in range(256))
+
+
+def _flat(counter: Mapping[int, int]) -> tuple[int, ...]:
+    return tuple(number for pair in counter.items() for number in pair)
+
+
+def _pairs(flat: tuple[int, ...]) -> dict[int, int]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def restore(state: State, image: Record) -> None:
+    """Take an image into *state*: first that of the state, then the runs by number."""
+    if isinstance(image, StateImage):
+        _restore_state(state, image)
+    elif isinstance(image, RunImage):
+        _restore_run(state, image)
+
+
+def _restore_state(state: State, image: StateImage) -> None:
+    state.lsn, state.epoch, state.cluster = image.lsn, image.epoch, image.cluster
+    state.next_node, state.next_assignment = image.next_node, image.next_assignment
+    state.attempts.next_attempt = image.next_attempt
+    state.attempts.bases = _pairs(image.bases)
+    state.runs.next_number = image.next_number
+    for member in image.members:
+        state.members[member.node] = JournalledMember(member.node, member.name, member.incarnation)
+    for item in image.lots:
+        lot = item.lot
+        state.attempts.lots[lot.fence] = OpenLot(
+            lot.fence, item.node, lot.runs, lot.jobs, item.next
+        )
+
+
+def _restore_run(state: State, image: RunImage) -> None:
+    runs = state.runs
+    header = unpack_record(Header, image.header, FRAME_BYTES_MAX)
+    parts = [
+        (structure, details) if structure else None
+        for structure, details in zip(image.parts[::2], image.parts[1::2], strict=True)
+    ]
+    run = RunRecord(image.number, header, image.header, image.at, [None] * len(parts), image.lsn)
+    run.missing = len(parts)
+    runs.by_number[image.number] = run
+    runs.numbers[header.run] = image.number
+    for index, part in enumerate(parts):
+        if part is not None:
+            runs.take_part(run, index, *part)
+    run.cancelled, run.finished_at = image.cancelled, image.finished_at
+    run.assignment, run.lsn = image.assignment, image.lsn
+    run.failed_again, run.lost = Counter(_pairs(image.failed_again)), Counter(_pairs(image.lost))
+    run.failures = {failed.job: failed.failure for failed in image.failures}
+    if run.complete:
+        run.states = bytearray(image.states)
+        run.counts = [run.states.count(s) for s in range(len(run.counts))]
+    if run.finished_at:
+        runs.open_count -= 1
+        runs.finished_order[run.number] = None
+
+
+class Compaction:
+    """When and what to compact; part of the Router."""
+
+    def __init__(self, state: State, limits: Limits) -> None:
+        self._state = state
+        self._limits = limits
+        self._base = 0
+        self._imaged: dict[int, None] = {}
+        self._todo: deque[int] = deque()
+        self._running = False
+
+    def restored(self, image: Record) -> None:
+        """This image is in the journal already."""
+        if isinstance(image, StateImage):
+            self._base = image.lsn
+        elif isinstance(image, RunImage) and image.finished_at:
+            self._imaged[image.number] = None
+
+    def step(self) -> list[Command]:
+        """A bounded piece of work, if there is any; call once a turn."""
+        state = self._state
+        if not self._running:
+            if state.lsn - self._base < self._limits.journal_rows_max:
+                return []
+            self._running = True
+            self._todo = deque(n for n in state.runs.finished_order if n not in self._imaged)
+        commands: list[Command] = []
+        for _ in range(min(len(self._todo), self._limits.images_in_turn_max)):
+            number = self._todo.popleft()
+            if number in state.runs.by_number:
+                commands.append(self._keep(number))
+        if not self._todo:
+            commands += self._finish()
+        return commands
+
+    def _keep(self, number: int) -> Command:
+        self._imaged[number] = None
+        return KeepImage(number, self._state.lsn, run_image(self._state.runs.by_number[number]))
+
+    def _finish(self) -> Iterator[Command]:
+        """Everything that is not final yet, in one turn, and the base."""
+        state = self._state
+        gone = array("I", [n for n in self._imaged if n not in state.runs.by_number])
+        for number in gone:
+            del self._imaged[number]
+        for number, run in state.runs.by_number.items():
+            if number not in self._imaged:
+                yield KeepImage(number, state.lsn, run_image(run))
+                if run.finished_at:
+                    self._imaged[number] = None
+        yield KeepImage(0, state.lsn, state_image(state))
+        yield Compact(state.lsn, gone)
+        self._base, self._running = state.lsn, False

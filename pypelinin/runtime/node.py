@@ -1,0 +1,192 @@
+"""The Broker daemon: a socket to the Router, slots, and samples for the user's store."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import zmq
+
+from pypelinin.cluster.broker import Broker as BrokerMachine
+from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
+from pypelinin.config import VERSION, Limits
+from pypelinin.errors import DefinitionError
+from pypelinin.ids import new_id
+from pypelinin.machine import Command, Event
+from pypelinin.runtime.daemons import Daemon, MemberWorld
+from pypelinin.runtime.loop import Waitable
+from pypelinin.runtime.monitor import sample
+from pypelinin.runtime.places import NodeName
+from pypelinin.runtime.sockets import PeerSocket
+from pypelinin.runtime.values import pack_value
+
+StoreSpec = type | str | None
+
+
+class _BrokerWorld(MemberWorld):
+    """A socket to the Router, the slots, and samples for the store."""
+
+    def __init__(self, daemon: Broker, peer: PeerSocket, name: str) -> None:
+        super().__init__(daemon, peer)
+        self._broker = daemon
+        self._name = name
+        self._slots: Any = None
+        self._interval = 0.0
+        self._sample_at = float("inf")
+
+    def waitables(self, now: float) -> list[Waitable]:
+        found = super().waitables(now)
+        if self._slots is not None:
+            found += [(fd, zmq.POLLIN) for fd in self._slots.fds(now)]
+        return found
+
+    def deadline(self) -> float | None:
+        look = None if self._slots is None else self._slots.deadline()
+        return self._sample_at if look is None else min(look, self._sample_at)
+
+    def collect(self, now: float, ready: Container[object]) -> list[Event]:
+        events = super().collect(now, ready)
+        if self._slots is not None:
+            events += self._slots.read(now, ready)
+        if now >= self._sample_at:
+            self._sample_at = now + self._interval
+            self._slots.save_monitoring(sample(self._name))
+        return events
+
+    def perform(self, commands: Sequence[Command], now: float) -> Sequence[Event]:
+        events: list[Event] = []
+        for command in commands:
+            match command:
+                case RunLot():
+                    self._slots.run(command, now)
+                case RecallLot(slot):
+                    events.append(self._slots.recall(slot))
+                case StartSlot(slot):
+                    self._slots.start(slot)
+                case KillSlot(slot):
+                    self._slots.kill(slot)
+                case Configured(values):
+                    self._configure(values, now)
+                case _:
+                    super().perform((command,), now)
+        return events
+
+    def _configure(self, values: dict[str, object], now: float) -> None:
+        from pypelinin.runtime.slots import Setup, Slots
+
+        store = values.get("store")
+        configuration = dict(store) if isinstance(store, dict) else {}
+        if self._broker.store_configuration is not None:
+            configuration = self._broker.store_configuration
+        setup = Setup(self._broker.path, self._broker.workers, self._broker.store, configuration)
+        self._slots = Slots(setup, self._name)
+        interval = values.get("monitoring interval")
+        if isinstance(interval, (int, float)) and interval > 0 and self._broker.store:
+            self._interval = max(0.1, float(interval))
+            self._sample_at = now + min(1.0, self._interval)
+
+    def close(self) -> None:
+        if self._slots is not None:
+            self._slots.close()
+        super().close()
+
+
+class Broker(Daemon):
+    """Runs jobs on this node for the Router at *api*.
+
+    *workers*: a module (or its name), or several; each lists its workers in `__all__`.
+    *store_class*: a class, or "module:Class"; it is created in every slot with the
+    Router's "store" configuration, or *store_configuration* if that is given.
+    *number_of_workers*: how many slots; the CPUs this process may use if not given.
+    """
+
+    role = "broker"
+
+    def __init__(
+        self,
+        api: str = "tcp://localhost:5555",
+        broadcast: str | None = None,
+        store_class: StoreSpec = None,
+        workers: str | ModuleType | Iterable[str | ModuleType] = (),
+        logger: logging.Logger | None = None,
+        number_of_workers: int | None = None,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        store_configuration: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__(logger, limits)
+        self.api, self.broadcast = api, broadcast
+        listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
+        self.workers = [w if isinstance(w, str) else w.__name__ for w in listed]
+        if not self.workers:
+            raise DefinitionError(
+                "A Broker needs at least one workers module.",
+                remedy="Write workers='mymodule' (--workers mymodule).",
+            )
+        self.store = _store_spec(store_class)
+        self.store_configuration = (
+            None if store_configuration is None else dict(store_configuration)
+        )
+        self.slots = (
+            len(os.sched_getaffinity(0)) if number_of_workers is None else number_of_workers
+        )
+        if self.slots < 1:
+            raise DefinitionError(f"A Broker needs at least one slot, not {self.slots}.")
+        self.labels = dict(labels or {})
+        here = os.getcwd()
+        self.path = [here, *(entry or here for entry in sys.path)]
+        self._name = name
+
+    def start(self) -> None:
+        """Serve until stopped; goes on trying while no Router answers.
+
+        Raises ClusterError if the workers or the store cannot be loaded, or the Router
+        refuses this Broker.
+        """
+        claim = NodeName(self._name or socket.gethostname())
+        world = _BrokerWorld(self, PeerSocket(self.api), claim.name)
+        machine = BrokerMachine(
+            claim.name,
+            new_id(os.urandom),
+            self.slots,
+            self.labels,
+            self.limits,
+            VERSION,
+            time.time() - time.monotonic(),
+        )
+        self.logger.info(f"Broker {claim.name} started with {self.slots} slots")
+        self.logger.info(f"Trying to connect to router at {self.api}...")
+        try:
+            self._run(machine, world)
+        finally:
+            world.close()
+            claim.close()
+
+
+def _store_spec(store: StoreSpec) -> str | bytes:
+    """What the slots load the store by: its name if they can import it, else itself."""
+    if store is None:
+        return ""
+    if isinstance(store, str):
+        if ":" not in store:
+            raise DefinitionError(f"A store is named 'module:Class', not {store!r}.")
+        return store
+    module, name = store.__module__, store.__qualname__
+    if module != "__main__" and "<locals>" not in name:
+        with contextlib.suppress(ImportError, AttributeError):
+            found: Any = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+            if found is store:
+                return f"{module}:{name}"
+    return pack_value("the StoreClass", store)
