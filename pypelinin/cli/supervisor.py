@@ -23,7 +23,9 @@ from pypelinin.cli.tied import send
 from pypelinin.errors import ClusterError, DefinitionError, PypelininError
 
 ROLES = ("router", "broker", "pipeliner")
-"""In the order of their start; they are stopped from the outside in, the Router last."""
+"""In the order of their start: the Broker has most to do before it is of use."""
+LAST_ROLES = ("broker", "pipeliner", "router")
+"""In the order of their end: who ends still tells the Router."""
 READY_S = 30.0
 AGAIN_FIRST_S = 0.2
 AGAIN_MAX_S = 30.0
@@ -187,7 +189,7 @@ class Supervisor:
                     self.daemons[role] = KeptDaemon(role, self._output)
                     self.daemons[role].configure(self._values_for(role))
                     self._changed()
-            for role in sorted(self.daemons, key=self._roles.index, reverse=True):
+            for role in sorted(self.daemons, key=LAST_ROLES.index):
                 self._end(self.daemons[role])
         finally:
             self.close()

@@ -1,0 +1,122 @@
+"""A cluster of this machine for as long as a `with` block: Router, Pipeliner and Broker."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from pypelinin.cli.supervisor import Supervisor
+from pypelinin.config import DEFAULTS
+
+GRACE_S = 2.0
+"""What still runs at the end has that long; nobody waits for it any more."""
+STOPPED_S = 15.0
+FREE_PORT = "tcp://127.0.0.1:0"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNode:
+    name: str
+    slots: int
+
+
+class LocalCluster:
+    """Three daemons on free loopback ports, gone when the block ends, whatever the way out.
+
+    *workers* are modules, *store* is "module:Class", made with *store_configuration*; *slots*
+    defaults to the CPUs. Without a *journal* directory nothing outlives the block. *path* goes
+    before `sys.path` where the workers are looked for. What workers print is dropped unless
+    *show_output*.
+
+    Inside the block `api`, `broadcast` and `nodes` say what runs. A daemon that dies is started
+    again. Entering raises PypelininError if a daemon cannot start, and says why.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[str],
+        store: str | None = None,
+        store_configuration: Mapping[str, Any] | None = None,
+        slots: int | None = None,
+        journal: str | Path | None = None,
+        *,
+        path: Sequence[str] = (),
+        show_output: bool = False,
+    ) -> None:
+        self.api = self.broadcast = ""
+        self.nodes: list[LocalNode] = []
+        self._journal = journal
+        self._show_output = show_output
+        self._values = {
+            **DEFAULTS,
+            "api": FREE_PORT,
+            "broadcast": FREE_PORT,
+            "workers": list(workers),
+            "store": store or "",
+            "store_configuration": dict(store_configuration or {}),
+            "slots": slots or 0,
+            "synchronous": "normal" if journal is None else "full",
+            "log_level": "error" if show_output else "info",
+            "path": list(path),
+        }
+        self._stack = contextlib.ExitStack()
+        self._supervisor: Supervisor | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> LocalCluster:
+        with contextlib.ExitStack() as stack:
+            scratch = Path(tempfile.mkdtemp(prefix="pypelinin-"))
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            journal = scratch / "journal" if self._journal is None else Path(self._journal)
+            self._values["journal"] = str(journal.absolute())
+            output = stack.enter_context(self._output(scratch))
+            supervisor = self._supervisor = Supervisor(self._values, output=output)
+            supervisor.start()
+            stack.callback(self._stop)
+            from pypelinin.cli.joined import brokers  # the daemons start meanwhile
+
+            self.nodes = [LocalNode(node.name, node.slots) for node in brokers(supervisor)]
+            self.api, self.broadcast = supervisor.api, supervisor.broadcast
+            self._thread = threading.Thread(target=supervisor.watch, name="keeper", daemon=True)
+            self._thread.start()
+            self._stack = stack.pop_all()
+        return self
+
+    def _output(self, scratch: Path) -> contextlib.AbstractContextManager[IO[Any]]:
+        if self._show_output:
+            return contextlib.nullcontext(sys.stderr)
+        return open(scratch / "log", "ab")  # noqa: SIM115 - the caller's stack closes it
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _stop(self) -> None:
+        """Let the Broker finish for a moment, then end all."""
+        assert self._supervisor is not None
+        if self._thread is None:
+            self._supervisor.close()
+            return
+        try:
+            for patience_s in (GRACE_S, STOPPED_S, STOPPED_S):
+                self._supervisor.ask_stop()
+                self._thread.join(patience_s)
+                if not self._thread.is_alive():
+                    return
+        except BaseException:  # a second Ctrl-C: at once, but nothing is left behind
+            for _ in range(3):
+                self._supervisor.ask_stop()
+            self._thread.join(STOPPED_S)
+            raise
