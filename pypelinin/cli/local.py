@@ -16,8 +16,8 @@ from typing import IO, Any
 from pypelinin.cli.supervisor import Supervisor
 from pypelinin.config import DEFAULTS
 
-GRACE_S = 2.0
-"""What still runs at the end has that long; nobody waits for it any more."""
+GRACE_S = 0.3
+"""What still runs at the end of the block has that long: nobody waits for it any more."""
 STOPPED_S = 15.0
 FREE_PORT = "tcp://127.0.0.1:0"
 

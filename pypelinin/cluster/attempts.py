@@ -135,8 +135,13 @@ class Attempts:
         """(may the node go on with this lot, rows) for one line of its inventory."""
         lot = self.lots.get(held.fence)
         if lot is not None:
-            fits = lot.node == node and (
-                lot.jobs[: len(held.jobs)] == held.jobs and lot.runs[: len(held.jobs)] == held.runs
+            fits = (
+                lot.node == node
+                and lot.next <= len(held.jobs)
+                and (
+                    lot.jobs[: len(held.jobs)] == held.jobs
+                    and lot.runs[: len(held.jobs)] == held.runs
+                )
             )
             if not fits or len(held.jobs) == len(lot.jobs):
                 return fits, []

@@ -16,6 +16,9 @@ from pypelinin.cluster.refusals import no_such_labels, unknown_worker
 from pypelinin.wire.definitions import Kind, Refusal
 
 
+SLOTS_MAX = 10_000
+
+
 @dataclass(slots=True)
 class Node:
     """A joined Broker as the coordinator sees it; *lots* are those it has now."""
@@ -25,10 +28,16 @@ class Node:
     incarnation: str
     workers: frozenset[str]
     labels: dict[str, str]
-    slots: int
-    ahead: int
+    slots: int = 0
+    ahead: int = 0
     pace: dict[str, int] = field(default_factory=dict)
     lots: int = 0
+
+    def offer(self, slots: int, ahead: int, pace: dict[str, int], lot_jobs_max: int) -> None:
+        """What the Broker wants to hold from now on, within sane bounds."""
+        self.slots = min(max(slots, 0), SLOTS_MAX)
+        self.ahead = min(max(ahead, 0), SLOTS_MAX)
+        self.pace = {w: min(max(jobs, 1), lot_jobs_max) for w, jobs in pace.items()}
 
     def fits(self, worker: str, labels: dict[str, str]) -> bool:
         return worker in self.workers and all(

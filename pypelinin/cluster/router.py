@@ -313,10 +313,10 @@ class Router:
             address, "broker", message.name, message.incarnation, message.hello, now
         )
         peer.node = node
-        self.dispatch.coordinator.nodes[node] = Node(
-            node, message.name, message.incarnation, frozenset(message.workers),
-            message.labels, message.slots, message.ahead,
-        )  # fmt: skip
+        known = self.dispatch.coordinator.nodes[node] = Node(
+            node, message.name, message.incarnation, frozenset(message.workers), message.labels
+        )
+        known.offer(message.slots, message.ahead, {}, self.limits.lot_jobs_max)
         drop = self._adopt(node, message, now)
         self.dispatch.coordinator.nodes[node].lots = len(self.state.attempts.of_node(node))
         self._welcome(peer, message.incarnation, message.hello, drop)
@@ -414,7 +414,7 @@ class Router:
                 self.dispatch.progressed(peer.node, lots, now)
             case GetJob(slots, ahead, pace) if peer.node in self.dispatch.coordinator.nodes:
                 node = self.dispatch.coordinator.nodes[peer.node]
-                node.slots, node.ahead, node.pace = slots, ahead, pace
+                node.offer(slots, ahead, pace, self.limits.lot_jobs_max)
             case JobsReturned(lots):
                 for lot in lots:
                     rows = self.state.attempts.judge_returned(peer.node, lot.fence, lot.start)

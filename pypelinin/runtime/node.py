@@ -13,8 +13,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-import zmq
-
 from pypelinin.cluster.broker import Broker as BrokerMachine
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.config import VERSION, Limits
@@ -45,7 +43,7 @@ class _BrokerWorld(MemberWorld):
     def waitables(self, now: float) -> list[Waitable]:
         found = super().waitables(now)
         if self._slots is not None:
-            found += [(fd, zmq.POLLIN) for fd in self._slots.fds(now)]
+            found += self._slots.fds(now)
         return found
 
     def deadline(self) -> float | None:

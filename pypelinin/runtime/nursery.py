@@ -5,7 +5,7 @@ user's, so a fork is safe and cheap. It tells the Broker of each fork and each d
 ends with the Broker's end of the socket; its slots end with it (PDEATHSIG).
 
 Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe.
-Answers: ["forked", slot, pid], ["exited", pid, wait status].
+Answers: ["forked", slot, pid] or ["not forked", slot, why], ["exited", pid, wait status].
 """
 
 from __future__ import annotations
@@ -65,12 +65,17 @@ class Nursery:
             return False
         _, slot = msgpack.unpackb(data)
         parent = os.getpid()
-        pid = os.fork()
-        if not pid:
-            self.become_slot(parent, *fds)
+        try:
+            pid = os.fork()
+            answer = ["forked", slot, pid]
+        except OSError as error:  # too many processes, no memory
+            answer = ["not forked", slot, str(error)]
+        else:
+            if not pid:
+                self.become_slot(parent, *fds)
         for fd in fds:
             os.close(fd)
-        self.broker.send(msgpack.packb(["forked", slot, pid]))
+        self.broker.send(msgpack.packb(answer))
         return True
 
     def become_slot(self, parent: int, link: int, tokens: int) -> None:

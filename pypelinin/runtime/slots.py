@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,8 +60,9 @@ class _Slot:
     pid: int = 0
     tag: int = 0
     left: int = 0
+    started: bool = False
     look_at: float = 0.0
-    broken: bool = False
+    outbox: memoryview | None = None
     runs: dict[int, str] = field(default_factory=dict)
     unpacker: Any = field(
         default_factory=lambda: msgpack.Unpacker(raw=False, max_buffer_size=64 * 1024 * 1024)
@@ -76,13 +79,14 @@ class Slots:
         self._by_pid: dict[int, int] = {}
         self._nursery: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._forks: deque[tuple[_Slot, socket.socket]] = deque()
         self._pending: list[Event] = []
 
     # --- doing -------------------------------------------------------------------------
 
     def start(self, number: int) -> None:
         """Fork a slot and let it load the user's modules; answered by SlotStarted."""
-        control = self._ensure_nursery()
+        self._ensure_nursery()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         token_read, token_write = os.pipe()
@@ -90,15 +94,25 @@ class Slots:
         os.set_blocking(token_write, False)
         slot = _Slot(number, ours, token_read, token_write)
         self._slots[number] = slot
-        request = msgpack.packb(["fork", number])
-        try:
-            socket.send_fds(control, [request], [theirs.fileno(), token_read])
-        except OSError as error:
-            self._lose_nursery(f"the nursery is gone ({error})")
-        finally:
-            theirs.close()
         setup = self.setup
         self._send(slot, ["setup", setup.path, setup.workers, setup.store, setup.configuration])
+        self._forks.append((slot, theirs))
+        self._request_forks()
+
+    def _request_forks(self) -> None:
+        """As many as the nursery's socket takes; it answers each, and then there is room."""
+        while self._forks and self._control is not None:
+            slot, theirs = self._forks[0]
+            request = msgpack.packb(["fork", slot.number])
+            try:
+                socket.send_fds(self._control, [request], [theirs.fileno(), slot.token_read])
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose_nursery(f"the nursery is gone ({error})")
+                return
+            self._forks.popleft()
+            theirs.close()
 
     def run(self, command: RunLot, now: float) -> None:
         """Tokens first, so that a slot without a token knows it was recalled."""
@@ -149,34 +163,49 @@ class Slots:
                 kill(slot.pid, signal.SIGKILL)
 
     def save_monitoring(self, sample: dict[str, object]) -> None:
-        """Hand *sample* to the store in a slot of its own, started when first needed."""
+        """Hand *sample* to the store in a slot of its own, started when first needed.
+
+        While the store is still busy with the sample before, this one is dropped.
+        """
         if SERVICE not in self._slots:
             self.start(SERVICE)
-        self._send(self._slots[SERVICE], ["monitoring", sample])
+        slot = self._slots.get(SERVICE)
+        if slot is not None and not slot.left:
+            slot.left = 1
+            self._send(slot, ["monitoring", sample])
 
     def _send(self, slot: _Slot, message: object) -> None:
-        data = memoryview(msgpack.packb(message, use_bin_type=True))
+        data = msgpack.packb(message, use_bin_type=True)
+        slot.outbox = memoryview(data if slot.outbox is None else bytes(slot.outbox) + data)
+        self._flush(slot)
+
+    def _flush(self, slot: _Slot) -> None:
+        """Send what the socket takes; a slot that does not read holds up nobody else."""
         try:
-            sent = slot.link.send(data)
-            if sent < len(data):  # more than the socket's buffer: the slot is about to read it
-                slot.link.settimeout(10.0)
-                slot.link.sendall(data[sent:])
-                slot.link.setblocking(False)
+            while slot.outbox:
+                slot.outbox = slot.outbox[slot.link.send(slot.outbox) :]
+        except BlockingIOError:
+            return
         except OSError:
-            slot.broken = True  # it is dying; the nursery will say how
+            pass  # it is dying; the nursery will say how
+        slot.outbox = None
 
     # --- what happened -----------------------------------------------------------------
 
-    def fds(self, now: float) -> Iterable[int]:
-        """Descriptors worth waiting for."""
+    def fds(self, now: float) -> Iterable[tuple[int, int]]:
+        """Descriptors worth waiting for, with what for (as `select.poll` takes it)."""
         if self._control is not None:
-            yield self._control.fileno()
+            yield self._control.fileno(), select.POLLIN
         for slot in self._slots.values():
-            if slot.look_at <= now:
-                yield slot.link.fileno()
+            if slot.outbox is not None:
+                yield slot.link.fileno(), select.POLLIN | select.POLLOUT
+            elif slot.look_at <= now:
+                yield slot.link.fileno(), select.POLLIN
 
     def deadline(self) -> float | None:
         """When a slot that was left alone should be looked at."""
+        if self._pending:
+            return 0.0
         times = [slot.look_at for slot in self._slots.values() if slot.look_at]
         return min(times, default=None)
 
@@ -184,6 +213,8 @@ class Slots:
         """What has happened; *ready* are the descriptors that can be read now."""
         events, self._pending = self._pending, []
         for slot in list(self._slots.values()):
+            if slot.outbox is not None and slot.link.fileno() in ready:
+                self._flush(slot)
             if slot.look_at <= now and (slot.look_at or slot.link.fileno() in ready):
                 events += self._read_slot(slot, now)
         if self._control is not None and self._control.fileno() in ready:
@@ -199,10 +230,19 @@ class Slots:
             if not data:
                 slot.look_at = float("inf")  # closed: the nursery will say how it ended
                 break
-            slot.unpacker.feed(data)
+            try:
+                slot.unpacker.feed(data)
+            except msgpack.BufferFull:
+                self._distrust(slot)
+                break
             if len(data) < 1 << 18:
                 break
         return self._outcomes(slot, now)
+
+    def _distrust(self, slot: _Slot) -> None:
+        """Bytes of user code: whatever they are, they only end the slot."""
+        self.kill(slot.number)
+        slot.look_at = float("inf")
 
     def _outcomes(self, slot: _Slot, now: float) -> list[Event]:
         statuses = bytearray()
@@ -211,37 +251,46 @@ class Slots:
         elapsed = 0.0
         try:
             for outcome in slot.unpacker:
-                if type(outcome) is float:
+                if type(outcome) is not float and outcome[0] in ("started", "monitored"):
+                    events += self._said(slot, *outcome)
+                elif len(statuses) >= slot.left or slot.number == SERVICE:
+                    raise ValueError("more outcomes than jobs")
+                elif type(outcome) is float:
                     elapsed += outcome
                     statuses.append(states.DONE)
-                elif outcome[0] == "started":
-                    events.append(self._started(slot, *outcome[1:]))
-                elif outcome[0] == "monitored":
-                    if outcome[1]:
-                        print(f"save_monitoring failed: {outcome[1][2]}", file=sys.stderr)
                 else:
                     elapsed += float(outcome[0])
                     failures.append(JobFailure(len(statuses), self._failure(outcome[1:])))
                     statuses.append(states.FAILED)
-            if len(statuses) > slot.left:
-                raise ValueError("more outcomes than jobs")
-        except Exception:  # bytes of user code: whatever they are, they only end the slot
-            self.kill(slot.number)
-            slot.look_at = float("inf")
-            return events
-        if statuses and slot.number != SERVICE:
+        except Exception:
+            self._distrust(slot)
+        if statuses:
             slot.left -= len(statuses)
             events.append(SlotProgressed(slot.number, bytes(statuses), tuple(failures), elapsed))
         if slot.look_at != float("inf"):
             slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
         return events
 
-    def _started(self, slot: _Slot, workers: list[str], failure: list[str] | None) -> Event:
-        known = None if failure is None else self._failure(failure)
+    def _said(
+        self, slot: _Slot, kind: str, first: object, failure: list[str] | None = None
+    ) -> list[Event]:
+        """What is no outcome: a slot is ready, or a sample was saved."""
+        if kind == "monitored":
+            slot.left = 0
+            known = None if first is None else self._failure(first)  # type: ignore[arg-type]
+        else:
+            known = None if failure is None else self._failure(failure)
+            if slot.started:
+                raise ValueError("a slot starts once")
+            slot.started = True
+            if known is not None:
+                self.kill(slot.number)  # a slot without workers is of no use
+                self._drop(slot)
+            if slot.number != SERVICE:
+                return [SlotStarted(slot.number, tuple(map(str, first)), known)]  # type: ignore[call-overload]
         if known is not None:
-            self.kill(slot.number)  # a slot without workers is of no use
-            self._drop(slot)
-        return SlotStarted(slot.number, tuple(workers), known)
+            print(f"Monitoring failed: {known.type}: {known.text}", file=sys.stderr)
+        return []
 
     def _failure(self, data: list[str]) -> Failure:
         cause, kind, text, trace = (str(item) for item in data)
@@ -268,9 +317,22 @@ class Slots:
                     self._by_pid[second] = first
                 else:
                     os.kill(second, signal.SIGKILL)
+            elif kind == "not forked":
+                events += self._not_forked(first, second)
             elif (number := self._by_pid.pop(first, None)) is not None:
                 events += self._exited(number, first, second, now)
+        self._request_forks()
         return events
+
+    def _not_forked(self, number: int, why: str) -> list[Event]:
+        slot = self._slots.get(number)
+        if slot is None or slot.pid:
+            return []
+        self._drop(slot)
+        if number == SERVICE:
+            return []
+        text = f"no process could be started for the slot: {why}"
+        return [SlotStarted(number, (), Failure("exit", "OSError", text, "", self.node))]
 
     def _exited(self, number: int, pid: int, status: int, now: float) -> list[Event]:
         slot = self._slots.get(number)
@@ -280,9 +342,11 @@ class Slots:
         events = self._read_slot(slot, now)
         unbegun = self._take_back(slot)
         self._drop(slot)
+        failure = ending(status, self.node)
         if number == SERVICE:
+            print(f"Monitoring failed: {failure.text}", file=sys.stderr)
             return []
-        return [*events, SlotExited(number, ending(status, self.node), unbegun)]
+        return [*events, SlotExited(number, failure, unbegun)]
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.pop(slot.number, None)
@@ -292,7 +356,7 @@ class Slots:
 
     # --- the nursery -------------------------------------------------------------------
 
-    def _ensure_nursery(self) -> socket.socket:
+    def _ensure_nursery(self) -> None:
         if self._control is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
@@ -303,7 +367,6 @@ class Slots:
             )
             theirs.close()
             self._control = ours
-        return self._control
 
     def _lose_nursery(self, what: str) -> None:
         """All slots end with the nursery; the next start makes a new one."""
@@ -317,6 +380,9 @@ class Slots:
         self._close_nursery()
 
     def _close_nursery(self) -> None:
+        for _, theirs in self._forks:
+            theirs.close()
+        self._forks.clear()
         if self._control is not None:
             self._control.close()
             self._control = None
