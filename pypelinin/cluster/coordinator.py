@@ -15,7 +15,6 @@ from pypelinin.cluster.queues import ClassKey, JobClass, Queues
 from pypelinin.cluster.refusals import no_such_labels, unknown_worker
 from pypelinin.wire.definitions import Kind, Refusal
 
-
 SLOTS_MAX = 10_000
 
 
