@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pypelinin.client import PipelineManager as PipelineManager
-    from pypelinin.config import VERSION as __version__
     from pypelinin.errors import ClusterError as ClusterError
     from pypelinin.errors import DefinitionError as DefinitionError
     from pypelinin.errors import JobError as JobError
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from pypelinin.runtime.node import Broker as Broker
     from pypelinin.store import Store as Store
     from pypelinin.worker import Worker as Worker
+
+    __version__: str
 
 _HOMES = {
     "__version__": "config",

@@ -576,12 +576,15 @@ class _Bar:
         self._began = began
         self._terminal = sys.stderr.isatty()
         self._drawn_at = 0.0
+        self._is_full = False
 
     def draw(self, pipelines: Sequence[Pipeline]) -> None:
         now = time.monotonic()
         finished = sum(p.finished_at is not None for p in pipelines)
-        if now - self._drawn_at < (0.1 if self._terminal else 5.0) and finished < self._total:
+        early = now - self._drawn_at < (0.1 if self._terminal else 5.0)
+        if self._is_full or (early and finished < self._total):
             return
+        self._is_full = finished == self._total
         self._drawn_at = now
         failed = sum(p.state == "failed" for p in pipelines)
         filled = 30 * finished // max(1, self._total)

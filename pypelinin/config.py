@@ -41,6 +41,8 @@ class Limits:
     queued_jobs_max: int = 20_000_000
     partial_bytes_max: int = 1024 * 1024 * 1024
     """Bytes of definitions that are not complete yet, all clients together."""
+    partial_s: float = 3600.0
+    """A definition is forgotten when no part of it came for so long."""
     lost_max: int = 5
     """A job whose node went away more often than this fails as lost."""
     retry_base_s: float = 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "A cluster on this machine": {
         "demo": ("demonstration", "See a cluster work on some 200 real pages."),
         "up": ("up", "Start Router, Pipeliner and Broker here."),
-        "down": ("down", "Stop what `up` started."),
+        "down": ("up", "Stop what `up` started."),
     },
     "Daemons, one by one": {
         "router": ("daemons", "The one authority: journal, queues, hand-out."),
@@ -110,12 +111,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
         sys.stdout.flush()
         return int(code or exits.FINE)
-    except BrokenPipeError:
-        # whoever read our output has seen enough; the interpreter must not flush into the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
     except BaseException as error:
+        if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+            return closed_output()
         return told(error, str(notes["command"]), bool(notes["debug"]))
+
+
+def closed_output() -> int:
+    """Whoever read our output has seen enough; nothing more may be written into that pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def told(error: BaseException, command: str, debug: bool) -> int:

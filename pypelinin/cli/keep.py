@@ -15,6 +15,7 @@ from typing import Any
 
 from pypelinin.cli.addresses import host_port
 from pypelinin.cli.supervisor import ROLES, Supervisor
+from pypelinin.cli.talk import described
 from pypelinin.errors import ClusterError, PypelininError
 from pypelinin.runtime.places import ClusterFile, ProcessMark, RunningCluster, running_clusters
 
@@ -68,7 +69,9 @@ class Keeper:
         log: str = "",
     ) -> None:
         roles = [role for role in ROLES if role in values["roles"]]
-        self._supervisor = Supervisor(values, roles, say=self._say, changed=self._write)
+        self._supervisor = Supervisor(
+            values, roles, output=sys.stderr, say=self._say, changed=self._write
+        )
         self._journal = str(values["journal"])
         self._file = file
         self._tell = tell
@@ -122,15 +125,12 @@ class Keeper:
 
 def detached(values: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> int:
     """Keep a cluster in the background; *answer* gets {"ready": ...} or {"error": ...}."""
-    from pypelinin.cli.tied import described
-
     try:
         file = taken(values["journal"])
         if isinstance(file, RunningCluster):
             answer({"ready": {**asdict(file), "already": True}})
             return 0
-        tell = lambda document: answer({"ready": document})  # noqa: E731 - reads best here
-        Keeper(values, file, tell, values["log"]).run()
+        Keeper(values, file, lambda document: answer({"ready": document}), values["log"]).run()
     except PypelininError as error:
         answer({"error": described(error)})
         return 1

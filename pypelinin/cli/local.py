@@ -64,6 +64,7 @@ class LocalCluster:
             "store_configuration": dict(store_configuration or {}),
             "slots": slots or 0,
             "synchronous": "normal" if journal is None else "full",
+            "monitoring_interval": 0,
             "log_level": "error" if show_output else "info",
             "path": list(path),
         }
@@ -93,7 +94,7 @@ class LocalCluster:
     def _output(self, scratch: Path) -> contextlib.AbstractContextManager[IO[Any]]:
         if self._show_output:
             return contextlib.nullcontext(sys.stderr)
-        return open(scratch / "log", "ab")  # noqa: SIM115 - the caller's stack closes it
+        return open(scratch / "log", "ab")
 
     def __exit__(
         self,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from pypelinin.cli.which import ORDER, Reach
+from pypelinin.cli.which import Reach
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,6 +107,3 @@ def logging_options(function: F) -> F:
     for option in reversed(log_options):
         function = option(function)
     return function
-
-
-WHICH = ORDER

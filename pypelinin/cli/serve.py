@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pypelinin.cli.addresses import host_port
@@ -42,7 +42,10 @@ def log_to_stderr(values: Mapping[str, Any]) -> None:
 
 def daemon_of(role: str, values: Mapping[str, Any]) -> Daemon:
     """The daemon of *role*, not started yet. Raises DefinitionError."""
-    return {"router": router, "pipeliner": pipeliner, "broker": broker}[role](values)
+    makers: dict[str, Callable[[Mapping[str, Any]], Daemon]] = {
+        "router": router, "pipeliner": pipeliner, "broker": broker,
+    }  # fmt: skip
+    return makers[role](values)
 
 
 def router(values: Mapping[str, Any]) -> Router:

@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from pypelinin.config import Setting, Settings, merge
+from pypelinin.cli.addresses import host_port
+from pypelinin.config import Settings, merge
 from pypelinin.errors import DefinitionError
 
 FILE_NAME = "pypelinin.toml"
@@ -59,6 +60,16 @@ def load(flags: Mapping[str, Any]) -> Settings:
     return Settings({**settings.values, "journal": absolute})
 
 
+def check_binds(settings: Settings) -> None:
+    """Raise UsageError unless `api` and `broadcast` are addresses a Router can listen at."""
+    for name in ("api", "broadcast"):
+        origin = settings.origin(name)
+        try:
+            host_port(settings[name], f"{name} ({origin})", free_port=True)
+        except DefinitionError as error:
+            raise click.UsageError(str(error)) from None
+
+
 def values_of(settings: Settings) -> dict[str, Any]:
     """The bare values by name."""
     return {name: setting.value for name, setting in settings.values.items()}
@@ -87,9 +98,3 @@ def texts(pairs: Sequence[str], flag: str) -> dict[str, str] | None:
         if not pair.partition("=")[1]:
             raise click.UsageError(f"{flag} takes NAME=VALUE, not {pair!r}.")
     return {name: text for name, _, text in (pair.partition("=") for pair in pairs)} or None
-
-
-__all__ = [
-    "FILE_NAME", "ORDER", "Setting", "load", "nearest_file", "options", "read_file", "texts",
-    "values_of",
-]  # fmt: skip

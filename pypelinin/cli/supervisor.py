@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from pypelinin import errors
 from pypelinin.cli.addresses import reachable
-from pypelinin.cli.tied import send
+from pypelinin.cli.talk import rebuilt, send
 from pypelinin.errors import ClusterError, DefinitionError, PypelininError
 
 ROLES = ("router", "broker", "pipeliner")
@@ -44,6 +43,7 @@ class KeptDaemon:
         self.role = role
         self.started_at = time.monotonic()
         self.answer: dict[str, Any] = {}
+        """All it has said: "ready", and "error" if it ended by itself."""
         self._received = b""
         self.link, theirs = socket.socketpair()
         with theirs:
@@ -66,10 +66,9 @@ class KeptDaemon:
             data = self.link.recv(65536)
         except ConnectionError:
             data = b""
-        self._received += data
-        if self._received.endswith(b"\n"):
-            self.answer = json.loads(self._received)
-            self._received = b""
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            self.answer |= json.loads(line)
         return bool(data)
 
     def ended(self) -> str:
@@ -101,8 +100,8 @@ class Supervisor:
         roles: Iterable[str] = ROLES,
         *,
         output: Output = None,
-        say: Callable[[str], None] = lambda line: None,
-        changed: Callable[[], None] = lambda: None,
+        say: Callable[[str], object] = bool,
+        changed: Callable[[], object] = bool,
     ) -> None:
         self.values = {"path": [], **values}
         self.api = self.broadcast = ""
@@ -225,12 +224,13 @@ class Supervisor:
 
     def _end(self, daemon: KeptDaemon) -> None:
         told = 0
+        enough = 2 if daemon.role == "broker" else 1  # only a Broker has something to finish
         kill_at: float | None = None
         while daemon.process.poll() is None:
-            for _ in range(told, min(self._asked, 2)):
+            for _ in range(told, min(self._asked, enough)):
                 daemon.process.terminate()
                 told += 1
-            if told == 2 and kill_at is None:
+            if self._asked > 1 and kill_at is None:
                 kill_at = time.monotonic() + KILL_S
             wait = None if kill_at is None else kill_at - time.monotonic()
             if self._asked > 2 or (wait is not None and wait <= 0):
@@ -245,16 +245,6 @@ class Supervisor:
         """End everything now."""
         for daemon in self.daemons.values():
             daemon.close()
-
-
-def rebuilt(described: Mapping[str, str]) -> PypelininError:
-    """The exception a daemon described."""
-    kind = getattr(errors, described["kind"], ClusterError)
-    return (
-        ClusterError(described["what"], remedy=described["remedy"])
-        if not (isinstance(kind, type) and issubclass(kind, PypelininError))
-        else kind(described["what"], remedy=described["remedy"])
-    )
 
 
 def _checked_plain(values: Mapping[str, Any]) -> None:

@@ -7,29 +7,32 @@ When the other side closes, the daemon ends at once: even kill -9 of its keeper 
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import socket
 import sys
 import threading
+from functools import partial
 from typing import Any
 
+from pypelinin.cli.talk import described, receive, send
 from pypelinin.errors import PypelininError
 
-SUPERVISOR = "supervisor"
 ORPHANED = 75
 
 
 def main(role: str, descriptor: int) -> int:
     os.set_inheritable(descriptor, False)
     link = socket.socket(fileno=descriptor)
-    if role == SUPERVISOR:
+    if role == "supervisor":
         from pypelinin.cli import keep
 
-        return keep.detached(receive(link), lambda document: send(link, document))
-    from pypelinin.cli import serve  # while the keeper still starts others
+        values = receive(link)
+        return ORPHANED if values is None else keep.detached(values, partial(send, link))
+    from pypelinin.cli import serve  # before the settings come: the keeper starts others
 
-    values = receive(link)
+    if (values := receive(link)) is None:
+        return ORPHANED
     serve.log_to_stderr(values)
     sys.path[:0] = values["path"]
     try:
@@ -52,31 +55,10 @@ def tell(link: socket.socket, daemon: Any) -> None:
 
 def end_with(link: socket.socket) -> None:
     """End this process when the keeper is gone."""
-    while link.recv(4096):
-        pass
+    with contextlib.suppress(OSError):
+        while link.recv(4096):
+            pass
     os._exit(ORPHANED)
-
-
-def send(link: socket.socket, document: dict[str, Any]) -> None:
-    try:
-        link.sendall(json.dumps(document).encode() + b"\n")
-    except OSError:
-        pass  # the keeper is gone; `end_with` sees it too
-
-
-def receive(link: socket.socket) -> dict[str, Any]:
-    """The one line the keeper sends."""
-    with link.makefile("rb") as stream:
-        line = stream.readline()
-    if not line:
-        sys.exit(ORPHANED)
-    document: dict[str, Any] = json.loads(line)
-    return document
-
-
-def described(error: PypelininError) -> dict[str, str]:
-    """*error* as data; `supervisor.rebuilt` makes it one again."""
-    return {"kind": type(error).__name__, "what": error.what, "remedy": error.remedy}
 
 
 if __name__ == "__main__":

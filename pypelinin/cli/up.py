@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +16,8 @@ import click
 import psutil
 
 from pypelinin.cli import keep, options, settings
-from pypelinin.cli.supervisor import KeptDaemon, rebuilt
-from pypelinin.cli.tied import SUPERVISOR
+from pypelinin.cli.supervisor import KeptDaemon
+from pypelinin.cli.talk import rebuilt
 from pypelinin.config import DEFAULT_API, DEFAULTS, Settings
 from pypelinin.errors import ClusterError
 from pypelinin.runtime.places import ProcessMark, RunningCluster, known_clusters, running_clusters
@@ -24,6 +25,7 @@ from pypelinin.runtime.places import ProcessMark, RunningCluster, known_clusters
 LOG_BYTES_MAX = 16 * 1024 * 1024
 AT_ONCE_S = 8.0
 """After the second request to stop; then SIGKILL."""
+LOOK_S = 0.02
 
 
 @options.verb("up", epilog=settings.ORDER)
@@ -33,7 +35,8 @@ AT_ONCE_S = 8.0
 @options.store_options_option
 @options.journal_option
 @click.option(
-    "--api", metavar="tcp://HOST:PORT",
+    "--api",
+    metavar="tcp://HOST:PORT",
     help=f"Where the Router listens.  [default: {DEFAULT_API}, any free port if that is taken]",
 )
 @click.option("--broadcast", metavar="tcp://HOST:PORT", help="Where it broadcasts.")
@@ -72,6 +75,7 @@ def up(
 
 def plan(loaded: Settings, no_broker: bool, no_pipeliner: bool) -> dict[str, Any]:
     """What the keeper needs to know: the settings, the roles, addresses that can be had."""
+    settings.check_binds(loaded)
     values = {**settings.values_of(loaded), "roles": ["router"]}
     if not no_pipeliner:
         values["roles"].append("pipeliner")
@@ -85,6 +89,9 @@ def plan(loaded: Settings, no_broker: bool, no_pipeliner: bool) -> dict[str, Any
         )
     if loaded.origin("api") == loaded.origin("broadcast") == "default":
         values = keep.with_free_ports(values)
+        for name in ("api", "broadcast"):
+            if values[name] != loaded[name]:
+                click.echo(f"{loaded[name]} is taken; {name} gets any free port", err=True)
     return values
 
 
@@ -92,7 +99,7 @@ def start_detached(values: dict[str, Any]) -> dict[str, Any]:
     """Start the keeper in the background and wait until its cluster runs."""
     path = log_file(Path(values["journal"]))
     with open(path, "ab") as log:
-        keeper = KeptDaemon(SUPERVISOR, log)
+        keeper = KeptDaemon("supervisor", log)
         try:
             keeper.configure({**values, "log": str(path)})
             while keeper.read():
@@ -154,7 +161,11 @@ def show(document: Mapping[str, Any], as_json: bool) -> None:
 @options.journal_option
 @click.option("--all", "everything", is_flag=True, help="Every cluster you have up here.")
 @click.option(
-    "--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="S",
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="S",
     help="Seconds for what runs to finish; it runs again with the next `up` if it does not.",
 )
 def down(journal: str | None, everything: bool, grace: float) -> None:
@@ -213,10 +224,11 @@ def _asked(mark: ProcessMark, patience: float) -> bool:
         return True
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(patience)
-        except psutil.TimeoutExpired:
+    until = time.monotonic() + patience
+    while mark.process() is not None:
+        if time.monotonic() > until:
             return False
+        time.sleep(LOOK_S)
     return True
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pypelinin.cluster.coordinator import Coordinator
+from pypelinin.cluster.desk import Peer
 from pypelinin.cluster.refusals import refuse
 from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.state import State
@@ -18,30 +20,62 @@ from pypelinin.wire.messages import (
     GetPipelines,
     GetStatus,
     JobFailure,
+    NodeStatus,
     Refused,
     RunStatus,
     Status,
 )
+
+FAILURES_MAX = 100
+ROWS_BYTES_MAX = 200_000
+"""What errors and labels may take of a message of many rows."""
+
+
+def statuses(runs: Iterable[RunRecord]) -> tuple[RunStatus, ...]:
+    """Their status; when there is no more room, with errors in short and without labels."""
+    room = ROWS_BYTES_MAX
+    rows = []
+    for run in runs:
+        row = run.status()
+        room -= sum(4 * (len(k) + len(v)) for k, v in row.labels.items())
+        room -= 0 if row.error is None else row.error.size
+        if room < 0:
+            error = None if row.error is None else row.error.short()
+            row = replace(row, error=error, labels={})
+        rows.append(row)
+    return tuple(rows)
+
+
+def member(
+    state: State, peer: Peer, coordinator: Coordinator, owner: dict[int, int], now: float
+) -> NodeStatus:
+    """A Broker or Pipeliner as people see it; *owner* is the session that plans each run."""
+    planned = sum(session == peer.link.session for session in owner.values())
+    node = coordinator.nodes.get(peer.node)
+    if node is None:
+        return NodeStatus(peer.name, peer.role, "up", 0, 0, (), {}, now - peer.heard_at, planned)
+    running = sum(len(lot.jobs) - lot.next for lot in state.attempts.of_node(peer.node))
+    return NodeStatus(
+        peer.name, peer.role, "up" if node.slots else "draining", node.slots, running,
+        tuple(sorted(node.workers)), node.labels, now - peer.heard_at, planned,
+    )  # fmt: skip
 
 
 def status(state: State, message: GetStatus) -> Record:
     if len(message.runs) > BATCH_ROWS_MAX:
         text = f"{len(message.runs)} runs in one question; {BATCH_ROWS_MAX} at most."
         return Refused(message.request, refuse("malformed", text))
-    found = ((run, state.runs.get(run)) for run in message.runs)
-    return Status(
-        message.request,
-        tuple(
-            RunStatus(run, "unknown") if known is None else known.status() for run, known in found
-        ),
-    )
+    found = {run: state.runs.get(run) for run in message.runs}
+    known = {row.run: row for row in statuses(run for run in found.values() if run is not None)}
+    rows = tuple(known.get(run) or RunStatus(run, "unknown") for run in message.runs)
+    return Status(message.request, rows)
 
 
 def pipelines(state: State, message: GetPipelines) -> Record:
     """The newest first."""
     limit = min(max(message.limit, 0), BATCH_ROWS_MAX)
     numbers: Iterable[int] = reversed(state.runs.by_number)
-    chosen: list[RunStatus] = []
+    chosen: list[RunRecord] = []
     skip = max(message.offset, 0)
     for number in numbers:
         run = state.runs.by_number[number]
@@ -52,8 +86,8 @@ def pipelines(state: State, message: GetPipelines) -> Record:
             continue
         if len(chosen) == limit:
             break
-        chosen.append(run.status())
-    return Status(message.request, tuple(chosen))
+        chosen.append(run)
+    return Status(message.request, statuses(chosen))
 
 
 def definition(state: State, coordinator: Coordinator, message: GetDefinition) -> Record:
@@ -62,11 +96,15 @@ def definition(state: State, coordinator: Coordinator, message: GetDefinition) -
         return Refused(message.request, refuse("not found", f"There is no run {message.run[:64]}."))
     parts = [blob for part in run.parts if part is not None for blob in part]
     running = array("I", [j for j, s in enumerate(run.states) if s == states.OUT])
-    failures = tuple(JobFailure(job, failure) for job, failure in run.failures.items())
+    room = ROWS_BYTES_MAX
+    failures = []
+    for job, failure in list(run.failures.items())[:FAILURES_MAX]:
+        room -= failure.size
+        failures.append(JobFailure(job, failure if room >= 0 else failure.short()))
     return Definition(
         message.request,
         with_reason(run, coordinator),
-        failures[:100],
+        tuple(failures),
         running,
         Blobs([run.header_bytes, bytes(run.states), *parts]),
     )

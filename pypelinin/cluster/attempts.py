@@ -255,6 +255,9 @@ class Attempts:
     def of_node(self, node: int) -> list[OpenLot]:
         return [lot for lot in self.lots.values() if lot.node == node]
 
+    def fences_of(self, node: int) -> list[int]:
+        return [lot.fence for lot in self.of_node(node)]
+
     def check(self) -> None:
         out: dict[Pair, int] = {}
         for lot in self.lots.values():

@@ -37,7 +37,6 @@ from pypelinin.wire.messages import (
     ForgetRuns,
     GetConfiguration,
     GetJob,
-    HeldLot,
     JobFailure,
     JobsFinished,
     JobsOut,
@@ -50,8 +49,10 @@ from pypelinin.wire.messages import (
     Welcome,
 )
 
-REPORT_BYTES_MAX = 256 * 1024
+REPORT_BYTES_MAX = 128 * 1024
 HELD_MAX = 700
+HELD_BYTES_MAX = 1024 * 1024
+RESTART_S = 0.5
 CLOCK_OFF_S = 5.0
 
 
@@ -89,6 +90,7 @@ class Broker:
         self._closed: deque[tuple[int, int]] = deque()
         self._seconds: dict[str, float] = {}
         self._asked: tuple[object, ...] = ()
+        self._told: dict[int, None] = {}
         self._touched: dict[int, None] = {}
         self._drains = 0
         self._left = False
@@ -115,7 +117,7 @@ class Broker:
         ]
         if not self._configured:
             times.append(self._ask_at)
-        elif self._probed and not self._left:
+        elif self._conversing:
             times.append(self.member.deadline())
         if self._leave_by is not None:
             times.append(self._leave_by)
@@ -131,11 +133,12 @@ class Broker:
                 return self._started(event, now)
             case SlotRecalled(slot, count):
                 fence = self.ledger.held(slot)
-                if fence is not None and count:
-                    lot = self.lots[fence]
+                lot = None if fence is None else self.lots.get(fence)
+                if lot is not None and count:
                     lot.end -= count
-                    self._touched[fence] = None
-                    self._settle(slot, lot, now)
+                    self._touched[lot.fence] = None
+                    if lot.finished:
+                        self._settle(slot, lot, now)
                 return []
             case SlotExited():
                 return self._exited(event, now)
@@ -162,9 +165,14 @@ class Broker:
             if now - since >= self.limits.blocked_slot_s and slot not in self._recalled:
                 self._recalled.add(slot)
                 commands += self._blocked(slot)
-        if self._probed and not self._left:
+        if self._conversing:
             commands += self.member.tick(now)
         return commands
+
+    @property
+    def _conversing(self) -> bool:
+        """A Broker that said goodbye still pings, so that a lost goodbye is asked for."""
+        return self._probed and not (self._left and self.member.link is None)
 
     # --- the Router's messages ---------------------------------------------------------
 
@@ -225,8 +233,10 @@ class Broker:
         commands: list[Command] = [Say("info", f"Joined, epoch {message.epoch}.")]
         self._closed.clear()
         self._asked = ()
-        for fence in message.drop:
+        for fence in [*message.drop, *(f for f in self.lots if f not in self._told)]:
             commands += self._drop(fence)
+        named = {number for lot in self.lots.values() for number in lot.runs}
+        self.runs = {number: run for number, run in self.runs.items() if number in named}
         for lot in self.lots.values():
             lot.returned = False
             self._touched[lot.fence] = None
@@ -309,17 +319,16 @@ class Broker:
         fence = self.ledger.close(event.slot)
         self._since.pop(event.slot, None)
         self._recalled.discard(event.slot)
-        if not self._drains:
-            self._starts[event.slot] = now
         if not self._probed:
             return [Stop(f"The slot that imports the workers died: {event.failure.text}")]
         lot = None if fence is None else self.lots.get(fence)
+        in_job = lot is not None and lot.end - len(lot.statuses) > event.unbegun
+        if not self._drains:  # if it died of its own: do not spin
+            self._starts[event.slot] = now if in_job else now + RESTART_S
         if lot is None:
             return []
-        if lot.end - len(lot.statuses) > event.unbegun:
+        if in_job:
             self._failed(lot, len(lot.statuses), event.failure)
-        elif not self._drains:
-            self._starts[event.slot] = now + 0.5  # it died of its own: do not spin
         if self._drains:
             self._unbegun(lot)
         elif not lot.finished:
@@ -374,26 +383,12 @@ class Broker:
     # --- telling the Router ------------------------------------------------------------
 
     def _hello(self, number: int) -> Record:
-        held = []
-        for lot in self.lots.values():
-            lot.reported = len(lot.statuses)
-            held.append(
-                pack_record(
-                    HeldLot(
-                        lot.fence,
-                        lot.epoch,
-                        lot.lsn,
-                        lot.runs[: lot.end],
-                        lot.jobs[: lot.end],
-                        bytes(lot.statuses),
-                        tuple(lot.failures),
-                    )
-                )
-            )
+        self._told = dict.fromkeys(list(self.lots)[:HELD_MAX])
+        held = Blobs(pack_record(self.lots[f].held(HELD_BYTES_MAX)) for f in self._told)
         wanted, ahead = self._wanted()
         return JoinBroker(
             self.name, self.member.incarnation, self.member.epoch, wanted, ahead,
-            self.workers, self.labels, number, Blobs(held[:HELD_MAX]),
+            self.workers, self.labels, number, held,
         )  # fmt: skip
 
     def _wanted(self) -> tuple[int, int]:
@@ -413,14 +408,9 @@ class Broker:
         size = 0
         for fence in self._touched:
             lot = self.lots[fence]
-            if lot.reported < len(lot.statuses):
-                new = tuple(f for f in lot.failures if f.job >= lot.reported)
-                progress.append(
-                    Progress(fence, lot.reported, bytes(lot.statuses[lot.reported :]), new)
-                )
-                size += len(lot.statuses) - lot.reported + 64
-                size += sum(len(f.failure.text) + len(f.failure.traceback) for f in new)
-                lot.reported = len(lot.statuses)
+            for piece in lot.unreported(REPORT_BYTES_MAX):
+                progress.append(piece)
+                size += len(piece.statuses) + 64 + sum(f.failure.size for f in piece.failures)
                 if size > REPORT_BYTES_MAX:
                     commands += self.member.send(JobsFinished(tuple(progress)))
                     progress, size = [], 0

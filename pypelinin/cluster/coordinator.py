@@ -16,6 +16,8 @@ from pypelinin.cluster.refusals import no_such_labels, unknown_worker
 from pypelinin.wire.definitions import Kind, Refusal
 
 SLOTS_MAX = 10_000
+LOT_BYTES_MAX = 1024 * 1024
+"""Payloads of one lot; they are one frame."""
 
 
 @dataclass(slots=True)
@@ -117,7 +119,8 @@ class Coordinator:
         rooms = sum(
             max(0, other.slots + other.ahead - other.lots) for other in self._fitting(waiting)
         )
-        return min(pace, -(-waiting.count // (rooms + 1)))
+        wide = max(1, LOT_BYTES_MAX // waiting.widest)
+        return min(pace, wide, -(-waiting.count // (rooms + 1)))
 
     def check(self) -> None:
         for node in self.nodes.values():

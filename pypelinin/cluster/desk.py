@@ -47,6 +47,7 @@ class Desk:
         self._limits = limits
         self._sessions = 0
         self._hellos: dict[str, int] = {}
+        self._retired: dict[str, None] = {}
         self._durable = 0
         self._pending: deque[tuple[int, Link, int]] = deque()
         self._heard: dict[int, None] = {}
@@ -65,6 +66,13 @@ class Desk:
             return False
         self._hellos[incarnation] = hello
         return True
+
+    def retire(self, incarnation: str) -> None:
+        """Another one of its name came after it; it does not come back."""
+        self._retired[incarnation] = None
+
+    def is_retired(self, incarnation: str) -> bool:
+        return incarnation in self._retired
 
     def admit(
         self, address: bytes, role: str, name: str, incarnation: str, hello: int, now: float
@@ -127,12 +135,14 @@ class Desk:
         self._heard.clear()
         self.committed(self._durable)
 
-    def begin_turn(self, now: float) -> None:
-        """After a pause of this process nobody's silence counts."""
-        if now - self._turn_at > self._limits.stall_s:
+    def begin_turn(self, now: float) -> bool:
+        """After a pause of this process nobody's silence counts; returns whether it paused."""
+        paused = now - self._turn_at > self._limits.stall_s
+        if paused:
             for peer in self.peers.values():
                 peer.heard_at = now
         self._turn_at = now
+        return paused
 
     def ping(self, now: float) -> None:
         if now >= self._ping_at:

@@ -21,7 +21,7 @@ from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.wire.codec import Record
-from pypelinin.wire.messages import Progress
+from pypelinin.wire.messages import DropJobs, Progress
 from pypelinin.wire.rows import LotsClosed
 
 
@@ -64,7 +64,9 @@ class Dispatch:
                 groups[kind].append(job)
         for kind, group in groups.items():
             header = run.header
-            self.queues.add(header.kinds[kind], header.submitter, run.number, group, first)
+            self.queues.add(
+                header.kinds[kind], header.submitter, run.number, group, first, run.widest
+            )
 
     def progressed(self, node: int, items: Iterable[Progress], now: float) -> None:
         """Outcomes of lots: into the journal, to the Pipeliners, or tried again later."""
@@ -77,7 +79,7 @@ class Dispatch:
 
     def _ended(self, lot: OpenLot, start: int, statuses: bytes, now: float) -> None:
         known = self.coordinator.nodes.get(lot.node)
-        if known is not None and lot.next == len(lot.jobs):
+        if known is not None and start + len(statuses) == len(lot.jobs):
             known.lots -= 1
         self.ended += len(statuses)
         end = start + len(statuses)
@@ -161,6 +163,11 @@ class Dispatch:
         for _, number, job in self.retries:
             if number in fresh and fresh[number].states[job] == states.OPEN:
                 self._planning.settle(number, [job], cancelled)
+        for peer in self._desk.peers.values():
+            lots = self._state.attempts.of_node(peer.node) if peer.node else []
+            fences = [lot.fence for lot in lots if any(n in fresh for n in lot.runs[lot.next :])]
+            if fences:
+                self._desk.tell(peer, DropJobs(tuple(fences)))
 
     def check(self) -> None:
         self.queues.check()

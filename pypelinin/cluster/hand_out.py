@@ -14,6 +14,26 @@ MESSAGE_BYTES_MAX = 256 * 1024
 MESSAGE_BLOBS_MAX = 500
 
 
+class _Batch:
+    """What goes into one message."""
+
+    def __init__(self) -> None:
+        self.headers: list[RunForSlot] = []
+        self.payloads: list[bytes] = []
+        self.rows: list[Lot] = []
+        self.row_payloads: list[bytes] = []
+        self.size = 0
+
+    @property
+    def full(self) -> bool:
+        blobs = len(self.headers) + len(self.rows)
+        return self.size > MESSAGE_BYTES_MAX or blobs >= MESSAGE_BLOBS_MAX
+
+    def message(self, epoch: int, lsn: int) -> JobsOut:
+        blobs = _blobs(self.payloads, self.row_payloads)
+        return JobsOut(epoch, lsn, tuple(self.headers), tuple(self.rows), blobs)
+
+
 def lots_for(
     state: State,
     known: dict[int, None],
@@ -21,29 +41,29 @@ def lots_for(
     lots: Sequence[LotRow],
     basis_lsn: int,
 ) -> Iterator[JobsOut]:
-    """Messages with *lots*; *known* are the runs the node has headers of, and grows."""
-    headers: list[RunForSlot] = []
-    payloads: list[bytes] = []
-    rows: list[Lot] = []
-    row_payloads: list[bytes] = []
-    size = 0
+    """Messages with *lots*; *known* are the runs the node has headers of, and grows.
+
+    A lot's headers come with it or before it.
+    """
+    batch = _Batch()
     for worker, row in zip(workers, lots, strict=True):
-        if size > MESSAGE_BYTES_MAX or len(headers) + len(rows) > MESSAGE_BLOBS_MAX:
-            blobs = _blobs(payloads, row_payloads)
-            yield JobsOut(state.epoch, basis_lsn, tuple(headers), tuple(rows), blobs)
-            headers, payloads, rows, row_payloads, size = [], [], [], [], 0
         runs = [state.runs.by_number[number] for number in dict.fromkeys(row.runs)]
         for run in runs:
             if run.number not in known:
+                if batch.full:
+                    yield batch.message(state.epoch, basis_lsn)
+                    batch = _Batch()
                 known[run.number] = None
-                headers.append(RunForSlot(run.number, run.id))
-                payloads.append(run.header.payload)
-        rows.append(Lot(row.fence, worker, row.runs, row.jobs))
-        row_payloads.append(_payloads(row, runs))
-        size += 8 * len(row.jobs) + 64
-    yield JobsOut(
-        state.epoch, basis_lsn, tuple(headers), tuple(rows), _blobs(payloads, row_payloads)
-    )
+                batch.headers.append(RunForSlot(run.number, run.id))
+                batch.payloads.append(run.header.payload)
+                batch.size += len(run.header.payload) + 64
+        if batch.full:
+            yield batch.message(state.epoch, basis_lsn)
+            batch = _Batch()
+        batch.rows.append(Lot(row.fence, worker, row.runs, row.jobs))
+        batch.row_payloads.append(_payloads(row, runs))
+        batch.size += 8 * len(row.jobs) + len(batch.row_payloads[-1]) + 64
+    yield batch.message(state.epoch, basis_lsn)
 
 
 def _blobs(headers: list[bytes], lots: list[bytes]) -> Blobs:

@@ -29,7 +29,7 @@ def run_image(run: RunRecord) -> RunImage:
     return RunImage(
         run.number, run.header_bytes, run.at, tuple(parts),
         bytes(run.states.translate(_WITHOUT_QUEUES)), _flat(run.failed_again), _flat(run.lost),
-        failures, run.cancelled, run.finished_at, run.assignment, run.lsn,
+        failures, run.cancelled, run.finished_at, run.assignment, run.lsn, _flat(run.floors),
     )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def state_image(state: State) -> StateImage:
     return StateImage(
         state.lsn, state.epoch, state.cluster, state.next_node, state.next_assignment,
         state.attempts.next_attempt, state.runs.next_number, _flat(state.attempts.bases),
-        tuple(members), tuple(lots),
+        tuple(members), tuple(lots), array("I", state.runs.finished_order),
     )  # fmt: skip
 
 
@@ -71,6 +71,7 @@ def _restore_state(state: State, image: StateImage) -> None:
     state.attempts.next_attempt = image.next_attempt
     state.attempts.bases = _pairs(image.bases)
     state.runs.next_number = image.next_number
+    state.runs.finished_order = dict.fromkeys(image.finished)
     for member in image.members:
         state.members[member.node] = JournalledMember(member.node, member.name, member.incarnation)
     for item in image.lots:
@@ -96,6 +97,7 @@ def _restore_run(state: State, image: RunImage) -> None:
             runs.take_part(run, index, *part)
     run.cancelled, run.finished_at = image.cancelled, image.finished_at
     run.assignment, run.lsn = image.assignment, image.lsn
+    run.floors = _pairs(image.floors)
     run.failed_again, run.lost = Counter(_pairs(image.failed_again)), Counter(_pairs(image.lost))
     run.failures = {failed.job: failed.failure for failed in image.failures}
     if run.complete:

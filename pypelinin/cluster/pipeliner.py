@@ -77,10 +77,11 @@ class Planner:
         return answers
 
     def _assigned(self, assigned: AssignedRun, parts: Iterator[bytes], ready: list[Ready]) -> None:
+        known = next(parts)
         graph = join_parts(next(parts) for _ in range(assigned.parts))
         run = Run(graph)
         self._runs[assigned.number] = (assigned.assignment, run)
-        first = run.start(assigned.states)
+        first = run.start(known)
         if assigned.cancelled:
             run.cancel()
         self._ready(assigned.number, first, ready)

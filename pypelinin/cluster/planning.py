@@ -21,7 +21,7 @@ from pypelinin.wire.rows import Assigned
 
 RESIDENT = 0
 BLOBS_IN_MESSAGE = 500
-STATES_BYTES_MAX = 200_000
+STATES_BYTES_MAX = 1_000_000
 
 
 class Planning:
@@ -70,16 +70,14 @@ class Planning:
             fresh = run.counts[states.OPEN] == run.header.jobs
             known = b"" if fresh else bytes(run.states.translate(states.TO_RECORD))
             if batch and (
-                len(blobs) + len(parts) > BLOBS_IN_MESSAGE or size + len(known) > STATES_BYTES_MAX
+                len(blobs) + len(parts) >= BLOBS_IN_MESSAGE or size + len(known) > STATES_BYTES_MAX
             ):
                 self._tell(session, AssignRuns(tuple(batch), Blobs(blobs)))
                 batch, blobs, size = [], [], 0
             batch.append(
-                AssignedRun(
-                    run.number, assignment, run.header.jobs, known, len(parts), run.cancelled
-                )
+                AssignedRun(run.number, assignment, run.header.jobs, len(parts), run.cancelled)
             )
-            blobs += parts
+            blobs += [known, *parts]
             size += len(known)
         self._tell(session, AssignRuns(tuple(batch), Blobs(blobs)))
 
@@ -144,6 +142,8 @@ class Planning:
 
     def finished(self, number: int) -> None:
         self.owner.pop(number, None)
+        self._settled.pop(number, None)
+        self._withdrawn.pop(number, None)
 
     def is_from_owner(self, session: int, number: int, assignment: int) -> bool:
         """Whether that Pipeliner still plans that run; an old assignment does not count."""

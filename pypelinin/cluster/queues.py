@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pypelinin.wire.definitions import Kind
 
 ClassKey = tuple[int, str, tuple[tuple[str, str], ...]]
+LOT_RUNS_MAX = 250
+"""Runs in one lot: each may need a frame of its own for its header."""
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class JobClass:
     priority: int
     served: int = 0
     count: int = 0
+    widest: int = 1
     lines: dict[str, deque[_Segment]] = field(default_factory=dict)
 
     def add(self, submitter: str, run: int, jobs: array[int], first: bool) -> None:
@@ -45,10 +48,12 @@ class JobClass:
         self.count += len(jobs)
 
     def take(self, jobs_max: int) -> tuple[array[int], array[int]]:
-        """Up to *jobs_max* jobs as (runs, jobs), of the submitter whose turn it is."""
+        """Up to *jobs_max* jobs of not too many runs, of the submitter whose turn it is."""
         submitter, line = next(iter(self.lines.items()))
         runs, jobs = array("I"), array("I")
-        while line and len(jobs) < jobs_max:
+        segments = 0
+        while line and len(jobs) < jobs_max and segments < LOT_RUNS_MAX:
+            segments += 1
             segment = line[0]
             got = segment.jobs[segment.begin : segment.begin + jobs_max - len(jobs)]
             segment.begin += len(got)
@@ -71,13 +76,21 @@ class Queues:
         self.served = 0
 
     def add(
-        self, kind: Kind, submitter: str, run: int, jobs: array[int], first: bool = False
+        self,
+        kind: Kind,
+        submitter: str,
+        run: int,
+        jobs: array[int],
+        first: bool = False,
+        widest: int = 1,
     ) -> None:
+        """Queue *jobs* of *run*; no payload of theirs is over *widest* bytes."""
         key = (-kind.priority, kind.worker, tuple(sorted(kind.labels.items())))
         found = self.classes.get(key)
         if found is None:
             found = JobClass(kind.worker, kind.labels, kind.priority, self.served)
             self.classes[key] = found
+        found.widest = max(found.widest, widest)
         found.add(submitter, run, jobs, first)
 
     def take(self, key: ClassKey, jobs_max: int) -> tuple[array[int], array[int]]:

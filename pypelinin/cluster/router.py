@@ -33,6 +33,7 @@ from pypelinin.cluster.state import State
 from pypelinin.config import Limits
 from pypelinin.errors import BadMessage
 from pypelinin.graph import states
+from pypelinin.ids import fence_epoch
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Record, unpack_record
 from pypelinin.wire.definitions import BATCH_ROWS_MAX, FRAME_BYTES_MAX
@@ -132,7 +133,9 @@ class Router:
         return self._end_turn(now)
 
     def handle(self, batch: Sequence[Event], now: float) -> list[Command]:
-        self.desk.begin_turn(now)
+        if self.desk.begin_turn(now):
+            for node in self._awaited:
+                self._awaited[node] = now + self.limits.node_lease_s
         for event in batch:
             match event:
                 case Received(peer, envelope):
@@ -186,7 +189,7 @@ class Router:
         self.dispatch.due(now)
         if now >= self._retention_at:
             self._retention_at = now + 60.0
-            self.scribe.write(self.state.runs.judge_retention(now + self._wall_offset_s))
+            self.scribe.write(self.state.runs.judge_retention(now + self._wall_offset_s, now))
         self.desk.ping(now)
 
     # --- clients -----------------------------------------------------------------------
@@ -200,7 +203,7 @@ class Router:
             case GetCluster():
                 self.scribe.answer(peer, self._cluster(message, now))
             case Cancel():
-                self._cancel(peer, message)
+                self._cancel(peer, message, now)
             case GetConfiguration():
                 self._configuration(peer, message, now)
             case JoinBroker():
@@ -248,9 +251,9 @@ class Router:
         results = []
         opened = []
         wall = now + self._wall_offset_s
-        for added, rows in self.state.runs.judge_parts(
-            message, wall, self.dispatch.coordinator.refusal
-        ):
+        # nodes that are still to come back may offer what the others lack
+        fits = None if self._awaited else self.dispatch.coordinator.refusal
+        for added, rows in self.state.runs.judge_parts(message, wall, fits):
             self.scribe.write(rows)
             results.append(added)
             run = self.state.runs.get(added.run)
@@ -263,32 +266,22 @@ class Router:
         self.planning.assign(opened)
         self.scribe.answer(peer, PipelineAdded(message.request, tuple(results)))
 
-    def _cancel(self, peer: bytes, message: Cancel) -> None:
-        runs = [run for run in map(self.state.runs.get, message.runs) if run is not None]
-        fresh = [run for run in runs if run.open and not run.cancelled]
-        self.scribe.write(self.state.runs.judge_cancel(runs))
+    def _cancel(self, peer: bytes, message: Cancel, now: float) -> None:
+        named = map(self.state.runs.get, dict.fromkeys(message.runs))
+        runs = [run for run in named if run is not None]
+        fresh = [run for run in runs if not run.finished_at and not run.cancelled]
+        self.scribe.write(self.state.runs.judge_cancel(fresh))
         self.planning.withdraw(run.number for run in fresh)
         self.dispatch.cancel(fresh)
-        self._plan(0.0)
-        rows = [run.status() for run in runs[:BATCH_ROWS_MAX]]
-        self.scribe.answer(peer, Status(message.request, tuple(rows)))
+        self._plan(now)
+        rows = answers.statuses(runs[:BATCH_ROWS_MAX])
+        self.scribe.answer(peer, Status(message.request, rows))
 
     def _cluster(self, message: GetCluster, now: float) -> Cluster:
-        nodes = []
-        for peer in self.desk.peers.values():
-            node = self.dispatch.coordinator.nodes.get(peer.node)
-            running = sum(
-                len(lot.jobs) - lot.next for lot in self.state.attempts.of_node(peer.node)
-            )
-            planned = sum(owner == peer.link.session for owner in self.planning.owner.values())
-            nodes.append(
-                NodeStatus(
-                    peer.name, peer.role, "draining" if node and not node.slots else "up",
-                    node.slots if node else 0, running if node else 0,
-                    tuple(sorted(node.workers)) if node else (), node.labels if node else {},
-                    now - peer.heard_at, planned,
-                )
-            )  # fmt: skip
+        nodes = [
+            answers.member(self.state, peer, self.dispatch.coordinator, self.planning.owner, now)
+            for peer in self.desk.peers.values()
+        ]
         for member in self._awaited:
             name = self.state.members[member].name
             nodes.append(NodeStatus(name, "broker", "awaited", 0, 0, (), {}, 0.0))
@@ -305,7 +298,14 @@ class Router:
     def _join_broker(self, address: bytes, message: JoinBroker, now: float) -> None:
         if not self.desk.fresh(message.incarnation, message.hello):
             return
+        if self.desk.is_retired(message.incarnation):
+            text = f"Another Broker with the name {message.name!r} joined after this one."
+            refusal = refuse("name taken", text, "Give each Broker a name of its own.")
+            self.scribe.answer(address, Refused(0, refusal))
+            return
         node = self._node_of(message)
+        if any(fence_epoch(f) > message.seen_epoch for f in self.state.attempts.fences_of(node)):
+            return  # an old hello: it says nothing about lots that were given since
         old = self.desk.by_name("broker", message.name)
         if old is not None:
             self.desk.dismiss(old)
@@ -330,6 +330,7 @@ class Router:
                 continue
             if member.incarnation == message.incarnation:
                 return member.node
+            self.desk.retire(member.incarnation)
             self._node_left(member.node, "a new incarnation came")
         node = self.state.next_node
         self.scribe.write([Joined(node, message.name, message.incarnation)])
@@ -470,7 +471,7 @@ class Router:
             run.watchers = {}
         for watcher, runs in watched.items():
             for i in range(0, len(runs), BATCH_ROWS_MAX):
-                rows = tuple(run.status() for run in runs[i : i + BATCH_ROWS_MAX])
+                rows = answers.statuses(runs[i : i + BATCH_ROWS_MAX])
                 self.scribe.answer(watcher, PipelineFinished(rows))
         self.scribe.publish("pipeline finished", runs=[run.id for run in self._finished[:1000]])
         for peer in self.desk.peers.values():

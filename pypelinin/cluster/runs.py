@@ -10,6 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import sub
 
 from pypelinin.cluster.refusals import refuse
 from pypelinin.config import Limits
@@ -39,7 +40,8 @@ from pypelinin.wire.rows import (
 
 NIL = b"\xc0"
 KINDS_MAX = 10_000
-PARTS_MAX = 10_000
+PARTS_MAX = 380
+"""Each part of a run is two frames of the messages that describe it whole."""
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class RunRecord:
     kind_of: array[int] = field(default_factory=lambda: array("I"))
     ends: array[int] = field(default_factory=lambda: array("I"))
     payloads: bytearray = field(default_factory=bytearray)
+    widest: int = 1
+    """Bytes of the largest payload of a job."""
     failures: dict[int, Failure] = field(default_factory=dict)
     failed_again: Counter[int] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
@@ -103,7 +107,8 @@ class RunRecord:
         self.states[job] = state
 
     def status(self) -> RunStatus:
-        job, error = next(iter(self.failures.items()), (0, None))
+        final = ((j, f) for j, f in self.failures.items() if self.states[j] == states.FAILED)
+        job, error = next(final, (0, None))
         counts = self.counts
         return RunStatus(
             self.id, self.state, self.header.jobs, counts[states.DONE], counts[states.FAILED],
@@ -123,6 +128,7 @@ class Runs:
         self.open_count = 0
         self.finished_order: dict[int, None] = {}
         self._partial_bytes = 0
+        self._partial_since: dict[int, tuple[int, float]] = {}
 
     def get(self, run: str) -> RunRecord | None:
         number = self.numbers.get(run)
@@ -131,7 +137,7 @@ class Runs:
     # --- judging -----------------------------------------------------------------------
 
     def judge_parts(
-        self, message: AddPipeline, wall: float, fits: Callable[[Kind], Refusal | None]
+        self, message: AddPipeline, wall: float, fits: Callable[[Kind], Refusal | None] | None
     ) -> Iterator[tuple[Added, list[Record]]]:
         """For each part of the message: the answer, and the rows to write and apply.
 
@@ -166,6 +172,8 @@ class Runs:
     ) -> tuple[Refusal | None, list[Record]]:
         rows: list[Record] = []
         run = self.get(header.run)
+        if not 0 <= place.index < place.total:
+            return refuse("malformed", "The part is outside its run."), []
         if run is None:
             refusal = self._judge_header(header, place, fits)
             if refusal is not None:
@@ -179,14 +187,12 @@ class Runs:
             if run.complete or run.parts[place.index] is not None:
                 return None, []
             number, missing = run.number, run.missing
-        if not 0 <= place.index < place.total:
-            return refuse("malformed", "The part is outside its run."), []
         if self._partial_bytes + len(structure) + len(details) > self.limits.partial_bytes_max:
             return refuse("busy", "Too many incomplete definitions."), []
         _checked_part(header, structure, details)
         rows.append(PartAdded(number, place.index, structure, details))
         if missing == 1:
-            refusal = self._judge_whole(header, run, place.index, structure)
+            refusal = self._judge_whole(header, run, place.index, (structure, details))
             if refusal is not None:
                 return refusal, [] if run is None else [Forgotten(array("I", [number]))]
         return None, rows
@@ -206,35 +212,55 @@ class Runs:
         return None
 
     def _judge_whole(
-        self, header: Header, run: RunRecord | None, index: int, structure: bytes
+        self, header: Header, run: RunRecord | None, index: int, last: tuple[bytes, bytes]
     ) -> Refusal | None:
         """All parts are here: do they follow each other and make up the run?"""
-        parts = [None] if run is None else run.parts
+        parts = [last] if run is None else [*run.parts]
+        parts[index] = last
         expected = 0
+        with_own = set()
         for i, part in enumerate(parts):
-            packed = structure if i == index else part[0] if part is not None else b""
+            packed, packed_details = part or (b"", b"")
+            details = unpack_again(Details, packed_details, FRAME_BYTES_MAX)
+            with_own.add((bool(details.kind_of), bool(details.ends)))
             decoded = unpack_again(Structure, packed, FRAME_BYTES_MAX)
             if decoded.first != expected:
                 return refuse("malformed", f"Part {i} does not begin at job {expected}.")
             expected += len(decoded.offsets) - 1
+        if len(with_own) > 1:
+            return refuse("malformed", "Some parts have kinds or payloads and some have none.")
         if expected != header.jobs:
             return refuse("malformed", f"{expected} jobs came, {header.jobs} were announced.")
         return None
 
     def judge_cancel(self, runs: Iterable[RunRecord]) -> list[Record]:
-        numbers = [run.number for run in runs if run.open and not run.cancelled]
+        numbers = [run.number for run in runs if not run.finished_at and not run.cancelled]
         return [CancelledRuns(array("I", numbers))] if numbers else []
 
-    def judge_retention(self, wall: float) -> list[Record]:
-        """Finished runs that are too old or too many."""
-        gone: list[int] = []
+    def judge_retention(self, wall: float, now: float) -> list[Record]:
+        """Finished runs that are too old or too many, and those that never became whole."""
+        gone: list[int] = self._abandoned(now) if self._partial_bytes else []
         surplus = len(self.finished_order) - self.limits.history_runs_max
         for number in self.finished_order:
             old = wall - self.by_number[number].finished_at > self.limits.history_s
-            if not old and len(gone) >= surplus:
+            if not old and surplus <= 0:
                 break
             gone.append(number)
+            surplus -= 1
         return [Forgotten(array("I", gone))] if gone else []
+
+    def _abandoned(self, now: float) -> list[int]:
+        """Runs whose parts stopped coming; in memory only, so a restart gives them time."""
+        before, self._partial_since = self._partial_since, {}
+        gone = []
+        for number, run in self.by_number.items():
+            if not run.complete:
+                since = before.get(number, (run.missing, now))
+                since = since if since[0] == run.missing else (run.missing, now)
+                self._partial_since[number] = since
+                if now - since[1] > self.limits.partial_s:
+                    gone.append(number)
+        return gone
 
     # --- applying ----------------------------------------------------------------------
 
@@ -282,6 +308,8 @@ class Runs:
             base = len(run.payloads)
             run.ends.extend(array("I", [base + end for end in decoded.ends]))
             run.payloads += decoded.payloads
+            sizes = map(sub, decoded.ends, array("I", [0]) + decoded.ends)
+            run.widest = max(run.widest, max(sizes, default=1))
         run.states = bytearray(run.header.jobs)
         run.counts[states.OPEN] = run.header.jobs
         self.open_count += 1
@@ -310,9 +338,14 @@ class Runs:
             self.open_count -= 1
 
     def keep_failure(self, failed: FailedJob) -> None:
+        """Final ones stay; those that were tried again make room."""
         run = self.by_number[failed.run]
-        if len(run.failures) < self.limits.kept_failures_max:
-            run.failures[failed.job] = failed.failure
+        if failed.job not in run.failures and len(run.failures) >= self.limits.kept_failures_max:
+            other = next((job for job in run.failures if run.states[job] != states.FAILED), None)
+            if other is None:
+                return
+            del run.failures[other]
+        run.failures[failed.job] = failed.failure
 
     def check(self) -> None:
         assert self.open_count == sum(run.open for run in self.by_number.values())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from pypelinin.machine import Command, Event
 from pypelinin.wire.definitions import Failure
-from pypelinin.wire.messages import JobFailure
+from pypelinin.wire.messages import HeldLot, JobFailure, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +108,36 @@ class HeldJobs:
     @property
     def finished(self) -> bool:
         return len(self.statuses) == self.end
+
+    def unreported(self, bytes_max: int) -> Iterator[Progress]:
+        """What was not told yet, in pieces of about that size; it counts as told."""
+        begin, size = self.reported, 0
+        piece: list[JobFailure] = []
+        for failed in self.failures:
+            if failed.job < self.reported:
+                continue
+            if size > bytes_max:
+                yield Progress(
+                    self.fence, begin, bytes(self.statuses[begin : failed.job]), (*piece,)
+                )
+                begin, size, piece = failed.job, 0, []
+            piece.append(failed)
+            size += failed.failure.size
+        if begin < len(self.statuses):
+            yield Progress(self.fence, begin, bytes(self.statuses[begin:]), (*piece,))
+        self.reported = len(self.statuses)
+
+    def held(self, bytes_max: int) -> HeldLot:
+        """All of it for a hello; it counts as told. Beyond *bytes_max* failures are short."""
+        self.reported = len(self.statuses)
+        room = bytes_max
+        failures = []
+        for failed in self.failures:
+            room -= failed.failure.size
+            failures.append(
+                failed if room >= 0 else replace(failed, failure=failed.failure.short())
+            )
+        return HeldLot(
+            self.fence, self.epoch, self.lsn, self.runs[: self.end], self.jobs[: self.end],
+            bytes(self.statuses), tuple(failures),
+        )  # fmt: skip

@@ -21,6 +21,7 @@ from pypelinin import Job, Pipeline, PipelineManager
 from pypelinin.cli.local import LocalCluster
 from pypelinin.demo.pages import NoPagesError, generate, served
 from pypelinin.demo.report import Failure, Node, Page, Report, counted
+from pypelinin.demo.workers import DownloadError
 from pypelinin.stores import FileStore
 
 EXIT_FINE, EXIT_JOB_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
@@ -157,7 +158,7 @@ def _through_cluster(
     failed = [pipeline for pipeline in pipelines if pipeline.state != "done"]
     store = FileStore(str(results))
     return Report(
-        pages=[page_of(one, targets, store.load(one.id)) for one in done],
+        pages=[page_of(one, targets, store.load(str(one.id))) for one in done],
         failures=[failure_of(one, targets) for one in failed],
         nodes=nodes,
         seconds=seconds,
@@ -184,9 +185,14 @@ def page_of(pipeline: Pipeline, targets: Mapping[str, str], result: Mapping[str,
 
 
 def failure_of(pipeline: Pipeline, targets: Mapping[str, str]) -> Failure:
-    url = pipeline.data["url"]
-    reason = " ".join(str(pipeline.error or "no reason is known").split())
-    return Failure(targets[url], url, str(pipeline.state), reason)
+    url, error = pipeline.data["url"], pipeline.error
+    if error is None:
+        reason = "no reason is known"
+    elif error.type.endswith(f".{DownloadError.__name__}"):
+        reason = error.text  # written for people
+    else:
+        reason = f"{pipeline.error_job} raised {error.type}: {error.text}"
+    return Failure(targets[url], url, pipeline.state, " ".join(reason.split()))
 
 
 def say(line: str) -> None:

@@ -18,7 +18,7 @@ import time
 import traceback
 from array import array
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import msgpack
 
@@ -43,14 +43,18 @@ def failure(cause: str, error: BaseException) -> list[str]:
     )
     try:
         text = str(error)
-    except Exception:
+    except BaseException:
         text = "<its str() raised>"
-    frames = traceback.TracebackException.from_exception(error)
-    with contextlib.suppress(AttributeError):
+    try:
+        frames = traceback.TracebackException.from_exception(error)
         here = [f for f in frames.stack if f.filename != __file__]
         frames.stack = traceback.StackSummary.from_list(here or list(frames.stack))
-    trace = "".join(frames.format())
-    return [cause, name[:200], text[:TEXT_MAX], trace[-TEXT_MAX:]]
+        trace = "".join(frames.format())
+    except BaseException:  # notes, causes and the like are user code too
+        trace = ""
+    parts = (cause, name[:200], text[:TEXT_MAX], trace[-TEXT_MAX:])
+    # lone surrogates (of file names that are not UTF-8) cannot travel
+    return [part.encode("utf-8", "backslashreplace").decode() for part in parts]
 
 
 def load_workers(names: list[str]) -> dict[str, Any]:
@@ -107,6 +111,20 @@ def load_store(spec: Any) -> Any:
         ) from None
 
 
+def end_fork(error: BaseException | None) -> NoReturn:
+    """The end of a child that a job forked and that comes back as if it were the slot."""
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        traceback.print_exception(error)
+        code = 1
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
 class Slot:
     """The child's side of a slot's socket and token pipe."""
 
@@ -118,6 +136,7 @@ class Slot:
         self.store: Any = None
         self.configuration: dict[str, Any] = {}
         self.runs: dict[int, tuple[str, bytes]] = {}
+        self._pid = os.getpid()
         self._token: int | None = None
         self._pack = msgpack.Packer(use_bin_type=True).pack
 
@@ -251,10 +270,14 @@ class Slot:
             given = info["data"] if self.store is None else self.store.retrieve(info)
             step = "process"
             info["worker_result"] = found().process(given)
+            if os.getpid() != self._pid:
+                end_fork(None)
             step = "save"
             if self.store is not None:
                 self.store.save(info)
         except BaseException as error:
+            if os.getpid() != self._pid:
+                end_fork(error)
             if step == "process" or self.store is None:
                 return failure("exception", error)
             failed = failure("store", error)

@@ -46,8 +46,8 @@ class Loop:
         self._check = bool(os.environ.get("PYPELININ_CHECK"))
 
     def wake(self) -> None:
-        """Call from any thread: something happened."""
-        with contextlib.suppress(BlockingIOError):
+        """Call from any thread: something happened. Harmless once the loop has ended."""
+        with contextlib.suppress(OSError):
             self._wake.send(b"\0")
 
     def stop(self) -> None:

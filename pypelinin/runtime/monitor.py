@@ -14,7 +14,7 @@ def sample(node: str) -> dict[str, Any]:
     """One sample: times in seconds since 1970, sizes in bytes, CPU in percent of one core
     since the last call (0.0 in the first)."""
     memory = psutil.virtual_memory()
-    disk = psutil.disk_usage(os.getcwd())
+    disk = _disk()
     network = psutil.net_io_counters()
     host = {
         "cpu": {"cpu percent": psutil.cpu_percent(), "number of cpus": psutil.cpu_count()},
@@ -25,6 +25,14 @@ def sample(node: str) -> dict[str, Any]:
         "uptime": time.time() - psutil.boot_time(),
     }
     return {"node": node, "timestamp": time.time(), "host": host, "processes": _processes()}
+
+
+def _disk() -> Any:
+    """The disk of the working directory, or of the root if that directory is gone."""
+    try:
+        return psutil.disk_usage(os.getcwd())
+    except OSError:
+        return psutil.disk_usage("/")
 
 
 _known: dict[int, psutil.Process] = {}

@@ -93,18 +93,19 @@ class Nursery:
         with contextlib.suppress(BlockingIOError):
             self.woken.recv(4096)
         with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    return
+            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(found.si_pid, signal.SIGKILL)  # what its jobs left behind
+                pid, status = os.waitpid(found.si_pid, 0)
                 self.broker.send(msgpack.packb(["exited", pid, status]))
 
 
 def main() -> None:
     parent = os.getppid()
     die_with_parent(parent)
+    nursery = Nursery(socket.socket(fileno=int(sys.argv[1])))  # a late SIGCHLD writes to it
     with contextlib.suppress(ConnectionError, BrokenPipeError):
-        Nursery(socket.socket(fileno=int(sys.argv[1]))).serve()
+        nursery.serve()
     os._exit(0)
 
 

@@ -107,7 +107,7 @@ class RouterSockets:
                 peer, *frames = self.api.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if frames and not frames[0]:  # a REQ socket's delimiter
+            if len(frames) > 1 and not frames[0]:  # a REQ socket's delimiter
                 frames.pop(0)
                 if len(self._delimited) < 100_000:
                     self._delimited[peer] = None
@@ -208,6 +208,7 @@ class PeerSocket:
             socket.connect(self.address)
         except zmq.ZMQError as error:
             socket.close()
+            self.context.term()
             raise DefinitionError(
                 f"{self.address!r} is no address ({error.strerror}).",
                 remedy="Write tcp://HOST:PORT.",

@@ -118,7 +118,8 @@ class ClientProcess(MemberProcess):
         elif number in self._cancelling:
             script = self._cancelling.pop(number)
             if isinstance(answer, Status):
-                demand(len(answer.runs) == 1, script.id, "was accepted and cannot be cancelled")
+                known = len(answer.runs) == 1 or self.world.promises.forgetting
+                demand(known, script.id, "was accepted and cannot be cancelled")
                 self.world.promises.cancel_accepted(script.id)
                 self.world.promises.told([r for r in answer.runs if r.finished_at])
                 self.world.counters["cancels"] += 1
@@ -147,7 +148,7 @@ class ClientProcess(MemberProcess):
             self.world.promises.accepted(script.id, part)
             if len(script.accepted) == len(script.parts):
                 self.machine.watch([script.id])
-        if self.world.random.random() < 0.05:
+        if self.world.random.random() < 0.05 and not self.world.promises.forgetting:
             script = parts[0][0]
             place, (structure, details) = Place(0, len(script.parts)), script.parts[0]
             blobs = Blobs((with_other_content(script), structure, details))

@@ -34,6 +34,8 @@ class Faults:
             delay_s=random.choice((0.0001, 0.002)),
             jitter_s=random.choice((0.0, 0.001, 0.01, 0.3)),
         )
+        if world.promises.forgetting:  # a message must not be older than what is forgotten
+            world.network.weather.doubling = world.network.weather.jitter_s = 0.0
         world.journal.commit_s = random.choice((0.001, 0.01, 0.1, 0.5))
         world.odds.death = random.choice((0.0, 0.0, 0.02, 0.1))
         world.odds.stall = random.choice((0.0, 0.0, 0.02, 0.1))

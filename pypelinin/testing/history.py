@@ -82,6 +82,7 @@ class Lineage:
     out: dict[Key, int] = field(default_factory=dict)
     outcomes: dict[Key, tuple[int, int]] = field(default_factory=dict)
     failed: Counter[Key] = field(default_factory=Counter)
+    tried: dict[Key, int] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
@@ -200,10 +201,8 @@ class History:
                 attempt = self.attempts[row.fence + i]
                 demand(attempt.key == key, "fence", row.fence + i, "was not for", key)
                 demand(line.stands(attempt.epoch, attempt.lsn), key, "is adopted but void")
-                newer = [
-                    o for o in self.by_key[key] if o.fence > attempt.fence and o.state == BROKE
-                ]
-                demand(not newer, key, "is adopted though tried since as", newer)
+                tried = line.tried.get(key, -1)
+                demand(attempt.fence > tried, key, "is adopted though tried since as", tried)
                 attempt.node = node
 
     def _may_have_ended(self, row: Ended, causes: dict[tuple[int, int], str]) -> None:
@@ -254,6 +253,7 @@ class History:
             line.out.pop(key)
             if status == states.AGAIN:
                 line.failed[key] += 1
+                line.tried[key] = row.fence + i
             else:
                 line.outcomes[key] = (status, line.lsn)
         lot.next = row.start + len(row.statuses)

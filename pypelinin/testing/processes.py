@@ -176,7 +176,8 @@ class RouterProcess(Process):
 
     def machine_of_life(self) -> Router:
         world = self.world
-        wall_offset_s = 1.7e9 + world.random.uniform(-1e4, 1e4)
+        jump_s = 0.0 if world.promises.forgetting else 1e4  # the wall clock may be set
+        wall_offset_s = 1.7e9 - self._clock_s + world.random.uniform(-jump_s, jump_s)
         machine = Router(
             world.limits, {"store": {}}, "", "1", wall_offset_s, f"cluster {self.life}".ljust(32)
         )

@@ -95,3 +95,12 @@ class Failure(Record):
     text: str
     traceback: str = ""
     node: str = ""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes on the wire."""
+        return 32 + 4 * (len(self.type) + len(self.text) + len(self.traceback) + len(self.node))
+
+    def short(self) -> Failure:
+        """The same in few words, where many must fit into one message."""
+        return Failure(self.cause[:32], self.type[:64], self.text[:100], "", self.node[:64])

@@ -365,15 +365,15 @@ class JoinPipeliner(Record):
 
 @dataclass(frozen=True, slots=True)
 class AssignedRun(Record):
-    """A run for this Pipeliner. *states*: those of its jobs so far (empty: all open).
+    """A run for this Pipeliner.
 
-    *parts* of the message's blobs belong to it, in order: packed `Structure`s.
+    Of the message's blobs the next ones are its own: the states of its jobs so far (empty:
+    all open), then *parts* packed `Structure`s.
     """
 
     number: int
     assignment: int
     jobs: int
-    states: bytes
     parts: int
     cancelled: bool
 

@@ -192,6 +192,7 @@ class RunImage(Record):
     finished_at: float
     assignment: int
     lsn: int
+    floors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +216,8 @@ class StateImage(Record):
     bases: tuple[int, ...]
     members: tuple[Joined, ...]
     lots: tuple[LotImage, ...]
+    finished: Ints
+    """Finished runs in the order of their ends."""
 
 
 def unpack_image(number: int, data: bytes) -> Record:

@@ -88,7 +88,12 @@ class Note(Worker):
         note(data["log"], key=data.get("key"), at=time.monotonic())
 
 
-RunOnce = Note
+class RunOnce(Note):
+    """To be counted."""
+
+
+class Ranked(Note):
+    """Used by one test only, so nobody has measured it before."""
 
 
 class Gate(Worker):
@@ -178,6 +183,23 @@ class RaiseSurrogate(Worker):
 class RaiseHuge(Worker):
     def process(self, data: Any) -> None:
         raise ValueError("\N{PILE OF POO}" * 1_000_000)
+
+
+class RaiseLong(Worker):
+    def process(self, data: Any) -> None:
+        raise ValueError("ü" * 20_000)
+
+
+class NoProcess(Worker):
+    pass
+
+
+class BadConstructor(Worker):
+    def __init__(self, missing: str) -> None:
+        self.missing = missing
+
+    def process(self, data: Any) -> None:
+        return None
 
 
 class _BadStr(Exception):

@@ -1,0 +1,138 @@
+"""Answers of the Router as plain data for --json, and as text for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pypelinin.wire.definitions import Failure
+from pypelinin.wire.messages import Cluster, RunStatus
+
+RUN_KEYS = (
+    "id, state (running, done, failed, cancelled), jobs, done, failed, skipped, cancelled, running "
+    "(numbers of jobs), submitted_at, finished_at (seconds since 1970 or null), seconds, labels, "
+    "reason (why it waits), error (null, or cause, type, text, node, traceback, job_number, job)"
+)
+
+
+def run(status: RunStatus, job_name: str | None = None) -> dict[str, Any]:
+    """One run; see RUN_KEYS. *job_name* is the failed job's, if it is known."""
+    error = None
+    if status.error is not None:
+        number = int(status.error_job or 0)
+        error = {**failure(status.error), "job_number": number, "job": job_name}
+    return {
+        "id": status.run,
+        "state": status.state,
+        "jobs": status.jobs,
+        "done": status.done,
+        "failed": status.failed,
+        "skipped": status.skipped,
+        "cancelled": status.cancelled,
+        "running": status.running,
+        "submitted_at": status.submitted_at or None,
+        "finished_at": status.finished_at or None,
+        "seconds": round(lasted(status), 6),
+        "labels": status.labels,
+        "reason": status.reason,
+        "error": error,
+    }
+
+
+def failure(found: Failure) -> dict[str, Any]:
+    return {
+        "cause": found.cause,
+        "type": found.type,
+        "text": found.text,
+        "node": found.node,
+        "traceback": found.traceback,
+    }
+
+
+def cluster(answer: Cluster, api: str) -> dict[str, Any]:
+    """The cluster: api, cluster, epoch, version, started_at, runs, jobs, nodes."""
+    nodes = [
+        {
+            "name": node.name,
+            "role": node.role,
+            "state": node.state,
+            "slots": node.slots,
+            "running": node.running,
+            "runs": node.runs,
+            "workers": list(node.workers),
+            "labels": node.labels,
+            "silent_s": round(node.heard_s, 3),
+        }
+        for node in answer.nodes
+    ]
+    return {
+        "api": api,
+        "cluster": answer.cluster,
+        "epoch": answer.epoch,
+        "version": answer.version,
+        "started_at": answer.started_at,
+        "runs": {"open": answer.runs_open, "finished": answer.runs_finished},
+        "jobs": {"queued": answer.jobs_queued, "running": answer.jobs_running},
+        "nodes": nodes,
+    }
+
+
+# --- text ------------------------------------------------------------------------------
+
+
+def lasted(status: RunStatus) -> float:
+    """Seconds from being accepted to the end, or until now."""
+    return max(0.0, (status.finished_at or time.time()) - status.submitted_at)
+
+
+def span(seconds: float) -> str:
+    """A time as people say it: 0.12 s, 3 min 20 s, 5 h 2 min, 3 d 4 h."""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = int(seconds)
+    for unit, name, part, part_name in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= unit:
+            rest = whole % unit // part
+            return f"{whole // unit} {name}" + (f" {rest} {part_name}" if rest else "")
+    return f"{whole} s"
+
+
+def when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def labels(mapping: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in mapping.items())
+
+
+def progress(status: RunStatus) -> str:
+    """The jobs of a run by state: "5 jobs: 3 done, 1 failed, 1 skipped"."""
+    parts = [
+        ("done", status.done),
+        ("running", status.running),
+        ("failed", status.failed),
+        ("skipped", status.skipped),
+        ("cancelled", status.cancelled),
+    ]
+    waiting = status.jobs - sum(count for _, count in parts)
+    shown = [f"{count:,} {name}" for name, count in [*parts, ("waiting", waiting)] if count > 0]
+    return f"{counted(status.jobs, 'job')}: {', '.join(shown)}"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table with columns to the left; the last is as long as it is."""
+    cells = [tuple(heads), *(tuple(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
