@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pypelinin.client import PipelineManager as PipelineManager
+    from pypelinin.client.manager import PipelineManager as PipelineManager
     from pypelinin.errors import ClusterError as ClusterError
     from pypelinin.errors import DefinitionError as DefinitionError
     from pypelinin.errors import JobError as JobError
@@ -32,7 +32,7 @@ _HOMES = {
     "Job": "graph.job",
     "JobError": "errors",
     "Pipeline": "pipeline",
-    "PipelineManager": "client",
+    "PipelineManager": "client.manager",
     "Pipeliner": "runtime.daemons",
     "PypelininError": "errors",
     "Router": "runtime.daemons",

@@ -102,18 +102,17 @@ def entrance(ctx: click.Context) -> int:
 def run(arguments: Sequence[str] | None = None) -> int:
     """The whole command line; returns the exit code, raises nothing a user can cause."""
     notes: dict[str, Any] = {"debug": False, "command": "pypelinin"}
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = entrance.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="pypelinin",
-            standalone_mode=False,
-            obj=notes,
-        )
+        with entrance.make_context("pypelinin", given, obj=notes) as ctx:
+            code = entrance.invoke(ctx)
         sys.stdout.flush()
         return int(code or exits.FINE)
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
+    except BrokenPipeError:
+        return closed_output()
     except BaseException as error:
-        if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
-            return closed_output()
         return told(error, str(notes["command"]), bool(notes["debug"]))
 
 

@@ -28,7 +28,8 @@ then the nearest pypelinin.toml (here or in a directory above), then the default
 def nearest_file(directory: Path) -> Path | None:
     """The `pypelinin.toml` of *directory* or the next one above it."""
     for place in (directory, *directory.parents):
-        if (path := place / FILE_NAME).is_file():
+        path = place / FILE_NAME
+        if os.path.isfile(path):  # not path.is_file(): that fails where we may not look
             return path
     return None
 

@@ -103,6 +103,7 @@ class Supervisor:
         say: Callable[[str], object] = bool,
         changed: Callable[[], object] = bool,
     ) -> None:
+        _checked_plain(values)
         self.values = {"path": [], **values}
         self.api = self.broadcast = ""
         self.daemons: dict[str, KeptDaemon] = {}
@@ -121,7 +122,6 @@ class Supervisor:
 
     def start(self) -> None:
         """All daemons, the Router serving. Raises what kept one of them from it."""
-        _checked_plain(self.values)
         try:
             for role in self._roles:
                 self.daemons[role] = KeptDaemon(role, self._output)
@@ -219,7 +219,7 @@ class Supervisor:
     def ask_stop(self) -> None:
         """Asked once: finish what runs. Twice: stop at once. From any thread or handler."""
         self._asked += 1
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # woken already, or ended
             self._wake.send(b"\0")
 
     def _end(self, daemon: KeptDaemon) -> None:
@@ -245,6 +245,8 @@ class Supervisor:
         """End everything now."""
         for daemon in self.daemons.values():
             daemon.close()
+        self._woken.close()
+        self._wake.close()
 
 
 def _checked_plain(values: Mapping[str, Any]) -> None:

@@ -115,7 +115,8 @@ class Compaction:
         self._state = state
         self._limits = limits
         self._base = 0
-        self._imaged: dict[int, None] = {}
+        self._imaged: dict[int, bool] = {}
+        """Runs with an image in the journal; whether it is final."""
         self._todo: deque[int] = deque()
         self._running = False
 
@@ -123,8 +124,8 @@ class Compaction:
         """This image is in the journal already."""
         if isinstance(image, StateImage):
             self._base = image.lsn
-        elif isinstance(image, RunImage) and image.finished_at:
-            self._imaged[image.number] = None
+        elif isinstance(image, RunImage):
+            self._imaged[image.number] = bool(image.finished_at)
 
     def step(self) -> list[Command]:
         """A bounded piece of work, if there is any; call once a turn."""
@@ -133,7 +134,7 @@ class Compaction:
             if state.lsn - self._base < self._limits.journal_rows_max:
                 return []
             self._running = True
-            self._todo = deque(n for n in state.runs.finished_order if n not in self._imaged)
+            self._todo = deque(n for n in state.runs.finished_order if not self._imaged.get(n))
         commands: list[Command] = []
         for _ in range(min(len(self._todo), self._limits.images_in_turn_max)):
             number = self._todo.popleft()
@@ -144,8 +145,9 @@ class Compaction:
         return commands
 
     def _keep(self, number: int) -> Command:
-        self._imaged[number] = None
-        return KeepImage(number, self._state.lsn, run_image(self._state.runs.by_number[number]))
+        run = self._state.runs.by_number[number]
+        self._imaged[number] = bool(run.finished_at)
+        return KeepImage(number, self._state.lsn, run_image(run))
 
     def _finish(self) -> Iterator[Command]:
         """Everything that is not final yet, in one turn, and the base."""
@@ -153,11 +155,9 @@ class Compaction:
         gone = array("I", [n for n in self._imaged if n not in state.runs.by_number])
         for number in gone:
             del self._imaged[number]
-        for number, run in state.runs.by_number.items():
-            if number not in self._imaged:
-                yield KeepImage(number, state.lsn, run_image(run))
-                if run.finished_at:
-                    self._imaged[number] = None
+        for number in state.runs.by_number:
+            if not self._imaged.get(number):
+                yield self._keep(number)
         yield KeepImage(0, state.lsn, state_image(state))
         yield Compact(state.lsn, gone)
         self._base, self._running = state.lsn, False

@@ -325,6 +325,7 @@ class Runs:
         run.failed_again.clear()
         run.lost.clear()
         run.floors.clear()
+        run.assignment = 0  # from here on it never changes: its image is taken once
         self.open_count -= 1
         self.finished_order[row.number] = None
 

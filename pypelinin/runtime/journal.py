@@ -10,6 +10,7 @@ directory. Rows that images stand for are dropped (see `cluster.images`).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -32,6 +33,17 @@ GROUP_S = 0.010
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 GROUP_ROWS_MAX = 10_000
 _HEAD = struct.Struct("<QI")
+"""The newest row and its CRC."""
+_BASE = struct.Struct("<QII")
+"""The row that the images stand for, its CRC, and the CRC of all images' CRCs."""
+
+_UNREADABLE = (sqlite3.Error, UnicodeError, TypeError, ValueError, OverflowError)
+"""What reading a damaged database can raise."""
+_PLACE = (
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM,
+)  # fmt: skip
+"""Codes of what is wrong with the place, not with the bytes."""
 
 
 def _crc(lsn: int, body: bytes, before: int) -> int:
@@ -60,6 +72,7 @@ class Journal:
         self._hurried = threading.Event()
         self._closing = False
         self._owner = os.urandom(8).hex()
+        self._synchronous = synchronous
         self._crc = 0
         self.lsn = 0
         try:
@@ -72,11 +85,18 @@ class Journal:
             ) from None
         try:
             self._take_lock(holder)
-            self._db = self._open(SYNCHRONOUS[synchronous])
-        except BaseException:
+            self._head = os.open(directory / "head", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._db = self._open(SYNCHRONOUS[synchronous])
+            except BaseException:
+                os.close(self._head)
+                raise
+        except BaseException as error:
             os.close(self._lock)
+            if isinstance(error, OSError):
+                text = f"The journal {directory} cannot be written: {error.strerror}."
+                raise ClusterError(text) from None
             raise
-        self._head = os.open(directory / "head", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _take_lock(self, holder: str) -> None:
         try:
@@ -118,46 +138,62 @@ class Journal:
                     f"The journal {path} has format {found[0]}; this version reads up to {FORMAT}.",
                     remedy="Use the version of pypelinin that wrote it, or another --journal DIR.",
                 )
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('format', ?)", (FORMAT,))
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (self._owner,))
-        except sqlite3.Error as error:
+        except (*_UNREADABLE, VersionMismatch) as error:
             db.close()
-            raise ClusterError(
-                f"The journal {path} cannot be used: {error}.",
-                remedy="Is the disk full, or the directory read-only?",
-            ) from None
-        except VersionMismatch:
-            db.close()
-            raise
+            raise self._unusable(error) from None
         return db
+
+    def _unusable(self, error: Exception) -> Exception:
+        if isinstance(error, VersionMismatch):
+            return error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PLACE:
+            return self._damaged(str(error))  # "malformed", "not a database", not even text
+        return ClusterError(
+            f"The journal {self.directory} cannot be used: {error}.",
+            remedy="Is the disk full, or the directory read-only?",
+        )
 
     # --- reading -----------------------------------------------------------------------
 
     def images(self) -> Iterator[tuple[int, bytes]]:
         """(run number, image) as of the base, verified; first that of the state (0)."""
-        base, _ = self._base()
-        found = self._db.execute(
-            "SELECT number, MAX(lsn), crc, body FROM images WHERE lsn <= ? "
-            "GROUP BY number ORDER BY number",
-            (base,),
-        )
+        base, _, expected = self._base()
+        chain = 0
         try:
-            for number, lsn, stored, body in found:
+            for number, lsn, stored, body in self._db.execute(
+                "SELECT number, MAX(lsn), crc, body FROM images WHERE lsn <= ? "
+                "GROUP BY number ORDER BY number",
+                (base,),
+            ):
                 if _crc(lsn, body, number) != stored:
                     raise self._damaged(f"the image of run {number} is altered")
+                chain = zlib.crc32(stored.to_bytes(4, "little"), chain)
                 yield number, body
-        except sqlite3.DatabaseError as error:
+        except _UNREADABLE as error:
             raise self._damaged(f"SQLite cannot read the images ({error})") from None
+        if chain != expected:
+            raise self._damaged("images are missing")
 
-    def _base(self) -> tuple[int, int]:
-        """(row that the images stand for, its CRC)."""
-        found = dict(self._db.execute("SELECT key, value FROM meta WHERE key LIKE 'base%'"))
-        return found.get("base", 0), found.get("base_crc", 0)
+    def _base(self) -> tuple[int, int, int]:
+        """See _BASE."""
+        try:
+            found = self._db.execute("SELECT value FROM meta WHERE key = 'base'").fetchone()
+        except _UNREADABLE as error:
+            raise self._damaged(f"SQLite cannot read the base ({error})") from None
+        if found is None:
+            return 0, 0, 0
+        (packed,) = found
+        if type(packed) is not bytes or len(packed) != _BASE.size + 4:
+            raise self._damaged("the base is altered")
+        if zlib.crc32(packed[:-4]) != int.from_bytes(packed[-4:], "little"):
+            raise self._damaged("the base is altered")
+        lsn, crc, images = _BASE.unpack(packed[:-4])
+        return lsn, crc, images
 
     def rows(self) -> Iterator[tuple[int, bytes]]:
         """All rows behind the base in order, verified; raises JournalDamaged at the first
         wrong one."""
-        expected, crc = self._base()
+        expected, crc, _ = self._base()
         try:
             for lsn, count, stored, body in self._db.execute("SELECT * FROM rows ORDER BY lsn"):
                 crc = _crc(lsn, body, crc)
@@ -166,7 +202,7 @@ class Journal:
                 group = [body] if count == 1 else unpack_plain(body, len(body))
                 yield from enumerate(group, expected + 1)
                 expected = lsn
-        except sqlite3.DatabaseError as error:
+        except _UNREADABLE as error:
             raise self._damaged(f"SQLite cannot read behind row {expected} ({error})") from None
         head = os.pread(self._head, _HEAD.size, 0)
         if len(head) == _HEAD.size:
@@ -185,7 +221,16 @@ class Journal:
     # --- writing -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to commit what is appended."""
+        """Begin to commit what is appended; nothing is written before."""
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                meta = [("format", FORMAT), ("owner", self._owner)]
+                self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
+                # of a compaction that did not come to its end
+                self._db.execute("DELETE FROM images WHERE lsn > ?", (self._base()[0],))
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
@@ -215,31 +260,39 @@ class Journal:
                 continue
             try:
                 self._commit(group)
-            except (sqlite3.Error, ClusterError, OSError) as error:
+            except Exception as error:  # whatever it is, nobody may wait for ever
                 self._on_commit(self.lsn, str(error) or type(error).__name__)
                 return
             self._on_commit(self.lsn, "")
 
     def _commit(self, group: list[Write | KeepImage | Compact]) -> None:
+        before = self._crc, self.lsn
         rows = [item for item in group if isinstance(item, Write)]
         if len(rows) == len(group):
             self._insert(rows)
-            return
+        else:
+            try:
+                self._commit_together(group)
+            except BaseException:
+                self._crc, self.lsn = before
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+        if self._synchronous == "full":  # else the disk may keep the head and lose the rows
+            os.pwrite(self._head, _HEAD.pack(self.lsn, self._crc), 0)
+
+    def _commit_together(self, group: list[Write | KeepImage | Compact]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
-        try:
-            pending: list[Write] = []
-            for item in group:
-                if isinstance(item, Write):
-                    pending.append(item)
-                    continue
-                self._insert(pending)
-                pending = []
-                self._keep(item) if isinstance(item, KeepImage) else self._compact(item)
+        pending: list[Write] = []
+        for item in group:
+            if isinstance(item, Write):
+                pending.append(item)
+                continue
             self._insert(pending)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
+            pending = []
+            self._keep(item) if isinstance(item, KeepImage) else self._compact(item)
+        self._insert(pending)
+        self._db.execute("COMMIT")
 
     def _insert(self, rows: list[Write]) -> None:
         """One statement a group: each call into SQLite may have to wait for the loop's thread."""
@@ -256,8 +309,6 @@ class Journal:
         if done.rowcount != 1:
             raise ClusterError("another Router took this journal over")
         self._crc, self.lsn = crc, lsn
-        if not self._db.in_transaction:
-            os.pwrite(self._head, _HEAD.pack(lsn, crc), 0)
 
     def _keep(self, item: KeepImage) -> None:
         body = pack_record(item.image)
@@ -275,8 +326,14 @@ class Journal:
             "WHERE newer.number = images.number AND newer.lsn > images.lsn)"
         )
         db.execute("DELETE FROM rows WHERE lsn <= ?", (item.lsn,))
-        found = {"base": item.lsn, "base_crc": self._crc}
-        db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(found.items()))
+        images = 0
+        for (crc,) in db.execute(
+            "SELECT crc FROM images WHERE lsn <= ? ORDER BY number", (item.lsn,)
+        ):
+            images = zlib.crc32(crc.to_bytes(4, "little"), images)
+        packed = _BASE.pack(item.lsn, self._crc, images)
+        packed += zlib.crc32(packed).to_bytes(4, "little")
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('base', ?)", (packed,))
 
     def close(self) -> None:
         """Commit what was appended, then let go of the files."""

@@ -36,13 +36,13 @@ class Faults:
         )
         if world.promises.forgetting:  # a message must not be older than what is forgotten
             world.network.weather.doubling = world.network.weather.jitter_s = 0.0
-        world.journal.commit_s = random.choice((0.001, 0.01, 0.1, 0.5))
+        world.journal.commit_s = random.choice((0.001, 0.01, 0.1, 0.5, 2.0))
         world.odds.death = random.choice((0.0, 0.0, 0.02, 0.1))
         world.odds.stall = random.choice((0.0, 0.0, 0.02, 0.1))
         world.odds.bad_start = random.choice((0.0, 0.0, 0.2))
         if random.random() < 0.1:
             return  # a seed of weather alone
-        mean_s = random.choice((1.5, 4.0, 10.0))
+        mean_s = random.choice((0.7, 1.5, 4.0))
         when = random.expovariate(1 / mean_s)
         while when < self._until_s:
             world.timeline.at(when, self._strike)
@@ -80,11 +80,13 @@ class Faults:
         return self._random.choice(self._members)
 
     def _crash(self, process: Process) -> None:
-        if not process.up:
+        if not process.up or self._over:
             return
         self._world.counters[f"crashes of a {process.name.split()[0]}"] += 1
         process.crash()
         self._come_back(process)
+        if self._random.random() < 0.3:  # and once more, soon after it is back
+            self._world.timeline.after(self._random.uniform(0.1, 2), lambda: self._crash(process))
 
     def _come_back(self, process: Process) -> None:
         delay_s = self._random.choice((0.05, 0.5, 3.0, LONG_S))

@@ -171,10 +171,21 @@ class History:
             case FinishedRun(number):
                 line.finished.add(line.runs[number])
             case Forgotten(runs):
-                line.forgotten.update(line.runs.pop(number) for number in runs)
+                for number in runs:
+                    self._forget(line.runs.pop(number))
             case Epoch(epoch, base):
                 line.epoch = epoch
                 line.bases[epoch] = base
+
+    def _forget(self, run: str) -> None:
+        """A late submit may bring it again, as something new."""
+        line = self.lineage
+        line.forgotten.add(run)
+        line.finished.discard(run)
+        line.cancelled.discard(run)
+        for job in range(self.scripts[run].jobs):
+            for known in (line.outcomes, line.failed, line.tried, self.by_key):
+                known.pop((run, job), None)  # type: ignore[attr-defined]
 
     def _keys(self, lot: LotRow) -> list[Key]:
         runs = self.lineage.runs

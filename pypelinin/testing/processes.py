@@ -12,7 +12,9 @@ from typing import Protocol
 from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.events import (
     Committed,
+    Compact,
     Drain,
+    KeepImage,
     Received,
     Send,
     SendAfter,
@@ -29,7 +31,6 @@ from pypelinin.testing.slots import SimSlots
 from pypelinin.testing.world import Station, World
 from pypelinin.wire.codec import Envelope
 from pypelinin.wire.messages import JobsOut, JobsReturned, Rejoin, Resend, Welcome
-from pypelinin.wire.rows import unpack_row
 
 LATENCY_S = 0.0002
 TICK_S = 1e-6
@@ -181,8 +182,10 @@ class RouterProcess(Process):
         machine = Router(
             world.limits, {"store": {}}, "", "1", wall_offset_s, f"cluster {self.life}".ljust(32)
         )
-        for row in world.journal.rows:
-            machine.replay(unpack_row(row))
+        for image in world.journal.images():
+            machine.restore(image)
+        for row in world.journal.rows_behind():
+            machine.replay(row)
         return machine
 
     def start(self) -> None:
@@ -203,9 +206,11 @@ class RouterProcess(Process):
 
     def perform(self, command: Command) -> None:
         match command:
-            case Write(lsn, row):
+            case Write(_, row):
                 self.world.history.wrote(row)
-                self.world.journal.append(lsn, row)
+                self.world.journal.append(command)
+            case KeepImage() | Compact():
+                self.world.journal.append(command)
             case Send(peer, envelope):
                 if isinstance(envelope.message, JobsOut):
                     self.world.history.sent(envelope.message)

@@ -44,7 +44,8 @@ class Promises:
             accepted = any(run == status.run for run, _ in self.parts)
             demand(self.forgetting or not accepted, status.run, "was accepted, now is unknown")
         elif status.finished_at:
-            demand(before in (None, verdict(status)), status.run, before, "became", status)
+            same = before in (None, verdict(status)) or self.forgetting
+            demand(same, status.run, before, "became", status)
             self.finished[status.run] = verdict(status)
         else:
             late = "an older answer"  # a message that overtook it is no promise broken
@@ -54,15 +55,18 @@ class Promises:
         for run, part in self.parts:
             found = self._find(runs, run)
             if found is not None:
-                demand(found.parts[part] is not None, "part", part, "of", run, "is lost")
+                kept = found.parts[part] is not None or self.forgetting
+                demand(kept, "part", part, "of", run, "is lost")
         for run in self.cancelled:
             found = self._find(runs, run)
             if found is not None:
-                demand(found.cancelled or found.finished_at, run, "is not cancelled any more")
+                kept = found.cancelled or found.finished_at or self.forgetting
+                demand(kept, run, "is not cancelled any more")
         for run, told in self.finished.items():
             found = self._find(runs, run)
             if found is not None:
-                demand(verdict(found.status()) == told, run, "was", told, "is", found.status())
+                same = verdict(found.status()) == told or self.forgetting
+                demand(same, run, "was", told, "is", found.status())
 
     def _find(self, runs: Runs, run: str) -> RunRecord | None:
         found = runs.get(run)

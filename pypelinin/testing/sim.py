@@ -50,7 +50,7 @@ class SimResult:
 class ClusterSim(World):
     """One simulated cluster; *trouble_s* is how long faults go on."""
 
-    def __init__(self, seed: int, trouble_s: float = 25.0) -> None:
+    def __init__(self, seed: int, trouble_s: float = 40.0) -> None:
         self.seed = seed
         self._trace = blake2b(digest_size=16)
         super().__init__(seed, Limits(), self._trace.update)
@@ -86,6 +86,8 @@ class ClusterSim(World):
             retry_max_s=4.0,
             history_s=15.0 if self.promises.forgetting else 1e6,
             kept_failures_max=choice((1, 100)),
+            journal_rows_max=choice((15, 80, 20_000)),
+            images_in_turn_max=choice((1, 200)),
         )
 
     def _random_brokers(self) -> list[BrokerProcess]:
@@ -97,7 +99,7 @@ class ClusterSim(World):
                 BrokerProcess(
                     self,
                     f"broker {i}",
-                    self.random.choice((1, 2, 3)),
+                    self.random.choice((1, 2, 4)),
                     WORKERS[:2] if i and some else WORKERS,
                     {} if i else {"disk": "fast"},
                 )
@@ -105,10 +107,10 @@ class ClusterSim(World):
         return brokers
 
     def _random_runs(self) -> None:
-        for number in range(self.random.randint(4, 14)):
+        for number in range(self.random.choice((4, 15, 40))):
             client = self.random.choice(self.clients)
             script = random_script(self.random, number, [{}, {}, {}, {"disk": "fast"}])
-            script.submit_at = self.random.uniform(0, self.trouble_s * 0.8)
+            script.submit_at = self.random.uniform(0, self.trouble_s * 0.9)
             if self.random.random() < 0.15:
                 script.cancel_at = script.submit_at + self.random.uniform(0, 4)
             self.scripts[script.id] = script
@@ -130,6 +132,7 @@ class ClusterSim(World):
         except Exception as error:
             raise self._explained(error) from error
         self.counters["seeds"] += 1
+        self.counters["compactions"] += self.journal.compactions
         return SimResult(self.seed, self._trace.hexdigest(), self.counters, self.timeline.now)
 
     def _run_until(self, done: Callable[[], bool]) -> None:
@@ -179,13 +182,13 @@ class ClusterSim(World):
 
     def _compare(self, machine: Router) -> None:
         """The journal's rows, replayed, give the state that lived."""
-        replayed = State(self.limits)
-        for row in self.journal.rows:
-            replayed.apply(unpack_row(row))
-        mine, other = full_digest(machine.state), full_digest(replayed)
-        for name, value in mine.items():
-            demand(value == other[name], "replay differs in", name, value, other[name])
-        replayed.check()
+        mine = full_digest(machine.state)
+        for images in (False, True):
+            replayed = self.journal.replayed(State(self.limits), images)
+            other = full_digest(replayed)
+            for name, value in mine.items():
+                demand(value == other[name], *_difference(name, value, other[name]))
+            replayed.check()
 
     def _explained(self, error: Exception) -> Violation:
         lines = [
@@ -208,6 +211,14 @@ def full_digest(state: State) -> dict[str, object]:
         "parts": {run.number: run.parts for run in runs.by_number.values()},
         "floors": {run.number: run.floors for run in runs.by_number.values()},
     }
+
+
+def _difference(name: str, lived: object, replayed: object) -> tuple[object, ...]:
+    if isinstance(lived, dict) and isinstance(replayed, dict):
+        for key in [*lived, *replayed]:
+            if lived.get(key) != replayed.get(key):
+                return "replay differs in", name, key, lived.get(key), replayed.get(key)
+    return "replay differs in", name, lived, replayed
 
 
 def _brief(event: Event) -> str:

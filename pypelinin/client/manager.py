@@ -9,56 +9,39 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import sys
 import time
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 import zmq
 
+from pypelinin.client.described import rebuilt
+from pypelinin.client.progress import Bar
+from pypelinin.client.verdicts import job_error, no_such_run, refusal_error
 from pypelinin.cluster.client import Client, Expired
 from pypelinin.cluster.events import Send
 from pypelinin.cluster.member import Reconnect
 from pypelinin.config import DEFAULT_API, VERSION, Limits
 from pypelinin.errors import (
-    Busy,
     Cancelled,
     ClusterError,
-    Cycle,
     DefinitionError,
-    Failed,
-    Impossible,
     JobError,
-    Killed,
-    Lost,
-    NotFound,
-    PypelininError,
-    Refused,
-    RemoteTraceback,
-    UnknownWorker,
     Unreachable,
-    VersionMismatch,
 )
 from pypelinin.graph.fingerprint import digest
-from pypelinin.graph.job import Job
 from pypelinin.ids import new_id
 from pypelinin.machine import Command
 from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.sockets import PeerSocket
-from pypelinin.runtime.values import pack_value, unpack_value
+from pypelinin.runtime.values import pack_value
 from pypelinin.wire import messages
-from pypelinin.wire.codec import Blobs, Record, unpack_plain, unpack_record
+from pypelinin.wire.codec import Blobs, Record
 from pypelinin.wire.definitions import (
     BATCH_ROWS_MAX,
-    FRAME_BYTES_MAX,
-    Details,
-    Failure,
-    Header,
     Place,
     Refusal,
-    Structure,
 )
 from pypelinin.wire.messages import RunStatus
 
@@ -67,42 +50,7 @@ BYTES_IN_MESSAGE = 4 * 1024 * 1024
 MESSAGES_AT_ONCE = 4
 POLL_S = 1.0
 
-_REFUSALS: dict[str, type[PypelininError]] = {
-    "unknown worker": UnknownWorker,
-    "impossible": Impossible,
-    "cycle": Cycle,
-    "malformed": DefinitionError,
-    "conflict": DefinitionError,
-    "not found": NotFound,
-    "busy": Busy,
-    "version": VersionMismatch,
-}
-_CAUSES: dict[str, type[JobError]] = {"exit": Killed, "signal": Killed, "lost": Lost}
-
 R = TypeVar("R", bound=Record)
-
-
-def refusal_error(refusal: Refusal) -> PypelininError:
-    """The exception a Router's "no" stands for."""
-    return _REFUSALS.get(refusal.code, Refused)(refusal.what, remedy=refusal.remedy)
-
-
-def _no_such_run(run: str) -> NotFound:
-    return NotFound(
-        f"There is no run {run}.",
-        remedy="`pypelinin list` shows the runs; finished ones are kept for 7 days.",
-    )
-
-
-def job_error(run: str, job: str, failure: Failure) -> JobError:
-    """The exception a job's failure stands for, the remote traceback as its cause."""
-    where = f" on {failure.node}" if failure.node else ""
-    error = _CAUSES.get(failure.cause, Failed)(
-        f"Job {job!r} of run {run} failed{where}: {failure.type}: {failure.text}"
-    )
-    if failure.traceback:
-        error.__cause__ = RemoteTraceback(failure.traceback)
-    return error
 
 
 class PipelineManager:
@@ -243,7 +191,7 @@ class PipelineManager:
                 del open_ones[run]
             return not open_ones
 
-        bar = _Bar(len(listed), began) if progress else None
+        bar = Bar(len(listed), began) if progress else None
         try:
             while not done():
                 step = time.monotonic() + (0.1 if bar else 3600.0)
@@ -297,14 +245,14 @@ class PipelineManager:
             answer = self._ask(lambda n, some=some: messages.Cancel(n, some), messages.Status)  # type: ignore[misc]
             if len(answer.runs) < len(some):
                 known = {run.run for run in answer.runs}
-                raise _no_such_run(next(run for run in some if run not in known))
+                raise no_such_run(next(run for run in some if run not in known))
 
     def status(self, pipeline: Pipeline | str) -> RunStatus:
         """What the Router knows of one run now. Raises NotFound if it knows nothing."""
         run = pipeline if isinstance(pipeline, str) else str(pipeline.id)
         answer = self._ask(lambda n: messages.GetStatus(n, (run,), False), messages.Status)
         if answer.runs[0].state == "unknown":
-            raise _no_such_run(run)
+            raise no_such_run(run)
         return answer.runs[0]
 
     def attach(self, run: str) -> Pipeline:
@@ -321,7 +269,7 @@ class PipelineManager:
         The data of the pipeline and its jobs is given if it is plain, else None.
         """
         answer = self._ask(lambda n: messages.GetDefinition(n, run), messages.Definition)
-        pipeline = _rebuilt(answer.blobs)
+        pipeline = rebuilt(answer.blobs)
         pipeline.id = run
         _take(pipeline, answer.status)
         return pipeline, answer
@@ -532,68 +480,3 @@ def _take(pipeline: Pipeline, status: RunStatus) -> None:
 def _same_address(given: str, told: str) -> bool:
     """Ports decide: a Router bound to all interfaces tells 0.0.0.0."""
     return given.rsplit(":", 1)[-1] == told.rsplit(":", 1)[-1]
-
-
-def _rebuilt(blobs: Sequence[bytes]) -> Pipeline:
-    """The Pipeline behind a Definition's blobs: header, states, then the parts."""
-    header = unpack_record(Header, blobs[0], FRAME_BYTES_MAX)
-    jobs: list[Job] = []
-    edges: list[tuple[int, int]] = []
-    for structure_bytes, details_bytes in zip(blobs[2::2], blobs[3::2], strict=True):
-        structure = unpack_record(Structure, structure_bytes, FRAME_BYTES_MAX)
-        details = unpack_record(Details, details_bytes, FRAME_BYTES_MAX)
-        jobs += _jobs_of(header, details, len(structure.offsets) - 1)
-        for i in range(len(structure.offsets) - 1):
-            low, high = structure.offsets[i], structure.offsets[i + 1]
-            edges += [(up, structure.first + i) for up in structure.upstreams[low:high]]
-    pairs: list[tuple[Any, Any]] = [(job, None) for job in jobs]
-    pairs += [(jobs[up], jobs[down]) for up, down in edges]
-    return Pipeline(pairs, _plain(header.payload), labels=header.labels)
-
-
-def _jobs_of(header: Header, details: Details, count: int) -> Iterator[Job]:
-    starts = array("I", [0]) + details.ends
-    for i in range(count):
-        kind = header.kinds[details.kind_of[i] if details.kind_of else 0]
-        own = unpack_plain(details.payloads[starts[i] : starts[i + 1]]) if details.ends else None
-        name, data = (None, None) if own is None else own
-        yield Job(
-            kind.worker, None if data is None else _plain(data), name=name, labels=kind.labels,
-            retries=kind.retries, priority=kind.priority,
-        )  # fmt: skip
-
-
-def _plain(payload: bytes) -> Any:
-    """Only what is no pickle: a description must not run code."""
-    return unpack_value(payload) if payload[:1] == b"m" else None
-
-
-class _Bar:
-    """A progress bar on stderr; plain lines now and then if that is no terminal."""
-
-    def __init__(self, total: int, began: float) -> None:
-        self._total = total
-        self._began = began
-        self._terminal = sys.stderr.isatty()
-        self._drawn_at = 0.0
-        self._is_full = False
-
-    def draw(self, pipelines: Sequence[Pipeline]) -> None:
-        now = time.monotonic()
-        finished = sum(p.finished_at is not None for p in pipelines)
-        early = now - self._drawn_at < (0.1 if self._terminal else 5.0)
-        if self._is_full or (early and finished < self._total):
-            return
-        self._is_full = finished == self._total
-        self._drawn_at = now
-        failed = sum(p.state == "failed" for p in pipelines)
-        filled = 30 * finished // max(1, self._total)
-        text = f"[{'#' * filled}{'.' * (30 - filled)}] {finished}/{self._total} pipelines"
-        text += f", {failed} failed" if failed else ""
-        text += f", {now - self._began:.1f} s"
-        sys.stderr.write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
-        sys.stderr.flush()
-
-    def end(self) -> None:
-        if self._terminal:
-            sys.stderr.write("\n")

@@ -1,0 +1,47 @@
+"""A run as the Router knows it, back as the Pipeline it was made of."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pypelinin.graph.job import Job
+from pypelinin.pipeline import Pipeline
+from pypelinin.runtime.values import unpack_value
+from pypelinin.wire.codec import unpack_plain, unpack_record
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Details, Header, Structure
+
+
+def rebuilt(blobs: Sequence[bytes]) -> Pipeline:
+    """The Pipeline behind a Definition's blobs: header, states, then the parts."""
+    header = unpack_record(Header, blobs[0], FRAME_BYTES_MAX)
+    jobs: list[Job] = []
+    edges: list[tuple[int, int]] = []
+    for structure_bytes, details_bytes in zip(blobs[2::2], blobs[3::2], strict=True):
+        structure = unpack_record(Structure, structure_bytes, FRAME_BYTES_MAX)
+        details = unpack_record(Details, details_bytes, FRAME_BYTES_MAX)
+        jobs += _jobs_of(header, details, len(structure.offsets) - 1)
+        for i in range(len(structure.offsets) - 1):
+            low, high = structure.offsets[i], structure.offsets[i + 1]
+            edges += [(up, structure.first + i) for up in structure.upstreams[low:high]]
+    pairs: list[tuple[Any, Any]] = [(job, None) for job in jobs]
+    pairs += [(jobs[up], jobs[down]) for up, down in edges]
+    return Pipeline(pairs, _plain(header.payload), labels=header.labels)
+
+
+def _jobs_of(header: Header, details: Details, count: int) -> Iterator[Job]:
+    starts = array("I", [0]) + details.ends
+    for i in range(count):
+        kind = header.kinds[details.kind_of[i] if details.kind_of else 0]
+        own = unpack_plain(details.payloads[starts[i] : starts[i + 1]]) if details.ends else None
+        name, data = (None, None) if own is None else own
+        yield Job(
+            kind.worker, None if data is None else _plain(data), name=name, labels=kind.labels,
+            retries=kind.retries, priority=kind.priority,
+        )  # fmt: skip
+
+
+def _plain(payload: bytes) -> Any:
+    """Only what is no pickle: a description must not run code."""
+    return unpack_value(payload) if payload[:1] == b"m" else None

@@ -1,0 +1,213 @@
+"""Planted bugs, to test the simulation itself: each breaks one law of the cluster.
+
+    with planted("inventory forgotten"):
+        run_seeds(0, 200)  # must raise Violation
+
+A bug replaces a method while the block runs; product code knows nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from pypelinin.cluster.attempts import Attempts, OpenLot
+from pypelinin.cluster.broker import Broker
+from pypelinin.cluster.desk import Desk, Peer
+from pypelinin.cluster.events import Send
+from pypelinin.cluster.link import Link
+from pypelinin.cluster.member import Member
+from pypelinin.cluster.planning import Planning
+from pypelinin.cluster.router import Router
+from pypelinin.cluster.runs import Runs
+from pypelinin.cluster.scribe import Scribe
+from pypelinin.graph import states
+from pypelinin.wire.codec import Blobs, Envelope, Record
+from pypelinin.wire.messages import AddJob, HeldLot, PipelineSettled, Progress
+from pypelinin.wire.rows import CancelledRuns, Ended, HandedOut, JobsEnded, LotClosed, LotRow
+
+Patch = tuple[type, str, Callable[..., Any]]
+
+
+def _acknowledge_at_once(desk: Desk, _lsn: int) -> None:
+    for session in desk._heard:
+        if session in desk.peers:
+            link = desk.peers[session].link
+            link.acknowledge(link.received)
+    desk._heard.clear()
+    desk.committed(desk._durable)
+
+
+def _answer_at_once(scribe: Scribe, peer: bytes, message: Record) -> None:
+    scribe.commands.append(Send(peer, Envelope(message)))
+
+
+def _store_as_received(
+    attempts: Attempts, node: int, items: Iterable[Progress]
+) -> list[JobsEnded]:
+    known = [item for item in items if item.fence in attempts.lots and item.statuses]
+    ended = tuple(Ended(item.fence, item.start, item.statuses) for item in known)
+    return [JobsEnded(ended, ())] if ended else []
+
+
+def _adopt_everything(
+    attempts: Attempts, _epoch: int, node: int, held: HeldLot
+) -> tuple[bool, list[Record]]:
+    if held.fence in attempts.lots or not held.jobs:
+        return True, []
+    if any(number not in attempts.runs.by_number for number in held.runs):
+        return False, []
+    return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),))]
+
+
+_receive = Desk.receive
+
+
+def _receive_from_the_past(
+    desk: Desk, address: bytes, envelope: Envelope, now: float
+) -> tuple[Peer, Record] | None:
+    if envelope.session not in desk.peers and isinstance(
+        envelope.message, (AddJob, PipelineSettled)
+    ):
+        link = Link(envelope.session, 1.0)
+        return Peer(address, "pipeliner", "", "", 0, link, now), envelope.message
+    return _receive(desk, address, envelope, now)
+
+
+def _any_assignment(planning: Planning, _session: int, number: int, _assignment: int) -> bool:
+    run = planning._scribe.state.runs.by_number.get(number)
+    return run is not None and run.open
+
+
+_hello = Broker._hello
+
+
+def _hello_without_lots(broker: Broker, number: int) -> Record:
+    return replace(_hello(broker, number), held=Blobs())  # type: ignore[type-var]
+
+
+_begin = Router.begin
+
+
+def _begin_the_same_epoch(router: Router, now: float) -> Any:
+    router.state.epoch = max(0, router.state.epoch - 1)
+    return _begin(router, now)
+
+
+_link_receive = Link.receive
+
+
+def _receive_over_gaps(
+    link: Link, envelope: Envelope, now: float
+) -> tuple[Record | None, list[Envelope]]:
+    link.received = max(link.received, envelope.number - 1)
+    return _link_receive(link, envelope, now)
+
+
+_node_left = Router._node_left
+
+
+def _leave_lots_behind(router: Router, node: int, why: str) -> None:
+    attempts = router.state.attempts
+    kept = {fence: lot for fence, lot in attempts.lots.items() if lot.node == node}
+    for fence in kept:
+        del attempts.lots[fence]
+    _node_left(router, node, why)
+    attempts.lots.update(kept)
+
+
+_apply_runs = Runs.apply
+
+
+def _cancel_everything(runs: Runs, row: Record, lsn: int) -> None:
+    _apply_runs(runs, row, lsn)
+    if isinstance(row, CancelledRuns):
+        for run in map(runs.by_number.__getitem__, row.runs):
+            for job, state in enumerate(run.states):
+                if state == states.DONE:
+                    run.set_state(job, states.CANCELLED)
+
+
+_judge_failures = Attempts._judge_failures
+
+
+def _count_retries_of_the_run(attempts: Attempts, lot: OpenLot, *more: Any) -> bytes:
+    run = attempts.runs.by_number[lot.runs[0]]
+    before = run.failed_again.copy()
+    for job in range(run.header.jobs):
+        run.failed_again[job] = before.total()
+    try:
+        return _judge_failures(attempts, lot, *more)
+    finally:
+        run.failed_again = before
+
+
+_release_old = Router._release_old
+
+
+def _release_at_once(router: Router) -> None:
+    awaited, router._awaited = router._awaited, {}
+    try:
+        _release_old(router)
+    finally:
+        router._awaited = awaited
+
+
+_closed = Attempts._closed
+
+
+def _lose_count(attempts: Attempts, row: LotClosed, lsn: int) -> None:
+    """Replay does something else than life did: here it forgets what life has counted."""
+    lot = attempts.lots[row.fence]
+    run = attempts.runs.by_number[lot.runs[row.start]]
+    queued = bool(run.counts[states.QUEUED])
+    _closed(attempts, row, lsn)
+    if row.lost and queued:
+        run.lost[0] += 1
+
+
+def _trust_every_welcome(member: Member, *arguments: Any) -> Any:
+    member._hellos, hellos = arguments[0].hello, member._hellos
+    try:
+        return _welcomed(member, *arguments)
+    finally:
+        member._hellos = hellos
+
+
+_welcomed = Member._welcomed
+
+BUGS: dict[str, tuple[Patch, ...]] = {
+    "acknowledgement before commit": ((Desk, "end_turn", _acknowledge_at_once),),
+    "answer before commit": ((Scribe, "answer", _answer_at_once),),
+    "stale row stored as received": ((Attempts, "judge_progress", _store_as_received),),
+    "no fence check": ((Attempts, "judge_held", _adopt_everything),),
+    "basis ignored": ((Attempts, "valid", lambda *_: True),),
+    "old assignment accepted": (
+        (Desk, "receive", _receive_from_the_past),
+        (Planning, "is_from_owner", _any_assignment),
+    ),
+    "inventory forgotten": ((Broker, "_hello", _hello_without_lots),),
+    "epoch not raised": ((Router, "begin", _begin_the_same_epoch),),
+    "gaps not noticed": ((Link, "receive", _receive_over_gaps),),
+    "jobs of a lost node not reopened": ((Router, "_node_left", _leave_lots_behind),),
+    "cancel overwrites success": ((Runs, "apply", _cancel_everything),),
+    "retry counter shared": ((Attempts, "_judge_failures", _count_retries_of_the_run),),
+    "old work not held back": ((Router, "_release_old", _release_at_once),),
+    "replay judges": ((Attempts, "_closed", _lose_count),),
+    "any welcome counts": ((Member, "_welcomed", _trust_every_welcome),),
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """While the block runs the bug *name* (of BUGS) is there."""
+    before = [(cls, method, cls.__dict__[method]) for cls, method, _ in BUGS[name]]
+    for cls, method, bug in BUGS[name]:
+        setattr(cls, method, bug)
+    try:
+        yield
+    finally:
+        for cls, method, original in before:
+            setattr(cls, method, original)

@@ -1,0 +1,95 @@
+"""`wait` on a cluster that is up, and what Ctrl-C does."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+from tests.integration.cli.commands import Home, until
+
+
+def held(home: Home) -> str:
+    """A run that stands at the gate."""
+    run = home.fine("submit", "-q", "menu.py:held").strip()
+    until(home.gate_has_begun)
+    return run
+
+
+def test_wait_says_how_each_has_ended(kitchen: Home) -> None:
+    runs = kitchen.fine("submit", "-q", "menu.py:several").split()
+    lines = kitchen.fine("wait", *runs, runs[0]).splitlines()
+    assert [line.split()[:2] for line in lines] == [[run, "done"] for run in runs]
+    document = json.loads(kitchen.run("wait", "--json", *runs).stdout)
+    assert [run["id"] for run in document["runs"]] == runs
+
+
+def test_wait_shows_the_remote_traceback_and_fails(kitchen: Home) -> None:
+    run = kitchen.fine("submit", "-q", "menu.py:burnt").strip()
+    done = kitchen.run("wait", run)
+    assert done.returncode == 1
+    assert f"run {run}, job Burn failed on " in done.stderr
+    assert 'kitchen.py", line' in done.stderr
+    assert "ValueError: it is black" in done.stderr
+    document = json.loads(kitchen.run("wait", run, "--json").stdout)["runs"][0]
+    assert (document["state"], document["error"]["job"]) == ("failed", "Burn")
+
+
+def test_a_cancelled_run_is_no_success(kitchen: Home) -> None:
+    run = kitchen.fine("submit", "-q", "menu.py:typo", "--queue-anyway").strip()
+    kitchen.fine("cancel", run)
+    done = kitchen.run("wait", run)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{run} cancelled ")
+
+
+def test_patience_has_an_end(shut: Home) -> None:
+    run = held(shut)
+    done = shut.run("wait", run, "--timeout", "0.1")
+    assert done.returncode == 5
+    assert "1 of 1 pipelines are not finished after 0.1 s. They go on" in done.stderr
+    shut.open_gate()
+    shut.fine("wait", run)
+
+
+def test_a_bar_is_drawn_if_wanted(kitchen: Home) -> None:
+    run = kitchen.fine("submit", "-q", "menu.py:meal").strip()
+    assert "1/1 pipelines" in kitchen.run("wait", run, "--progress").stderr
+    assert "pipelines" not in kitchen.run("wait", run).stderr
+
+
+def test_the_first_ctrl_c_lets_go_and_says_how_to_come_back(shut: Home) -> None:
+    run = held(shut)
+    with shut.start("wait", run, "--progress") as command:
+        command.says("0/1 pipelines")
+        command.interrupt()
+        assert command.ends() == 130
+        assert f"pypelinin wait {run}" in command.err
+        assert "Traceback" not in command.err
+        assert command.out == ""
+    shut.open_gate()
+    assert shut.fine("wait", run).startswith(f"{run} done ")
+
+
+def test_a_second_ctrl_c_cancels(shut: Home) -> None:
+    with shut.start("submit", "menu.py:held", "--wait", "--progress") as command:
+        until(shut.gate_has_begun)
+        command.says("0/1 pipelines")
+        run = command.out.strip()
+        command.interrupt()
+        command.says(f"pypelinin wait {run}")
+        command.interrupt()
+        assert command.ends() == 130
+        assert f"Cancelled: {run}" in command.err
+    shut.open_gate()
+    assert shut.run("wait", run).stdout.startswith(f"{run} cancelled ")
+
+
+def test_the_way_back_names_the_cluster_that_was_named(shut: Home) -> None:
+    run, api = held(shut), shut.cluster()["api"]
+    with shut.start("wait", "--api", api, run, "--progress") as command:
+        command.says("0/1 pipelines")
+        command.signal(signal.SIGINT)
+        assert command.ends() == 130
+        assert f"pypelinin wait --api {api} {run}" in command.err
+    shut.open_gate()
+    shut.fine("wait", run)

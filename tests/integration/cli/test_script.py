@@ -1,0 +1,126 @@
+"""`run FILE`: a script with a cluster at hand."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.integration.cli.commands import UP, Home, gone, until
+
+SCRIPT = """
+import sys
+
+from pypelinin import Job, Pipeline, PipelineManager
+
+with PipelineManager() as manager:
+    (pipeline,) = manager.run(Pipeline({Job(sys.argv[1]): None}))
+    print(pipeline.state, manager.api, sys.argv[2:])
+sys.exit(int((sys.argv + ["0"])[2]))
+"""
+
+
+@pytest.fixture
+def home(home: Home) -> Iterator[Home]:
+    home.write("script.py", SCRIPT)
+    yield home
+    assert home.scratch() == []
+
+
+def test_it_starts_a_cluster_for_the_script_and_stops_it(home: Home) -> None:
+    done = home.run("run", "--workers", "kitchen", "--slots", "1", "script.py", "Cook", "3", "--x")
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.startswith("done tcp://127.0.0.1:")
+    assert done.stdout.endswith("['3', '--x']\n")
+    assert done.stderr == ""
+
+
+def test_workers_are_found_beside_the_script_and_what_they_print_is_shown(home: Home) -> None:
+    inner = home.directory / "inner"
+    inner.mkdir()
+    for name in ("kitchen.py", "script.py"):
+        (home.directory / name).rename(inner / name)
+    done = home.run("run", "--workers", "kitchen", "inner/script.py", "Loud")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "hello from the slot\n"
+
+
+def test_a_failed_job_shows_its_remote_traceback(home: Home) -> None:
+    done = home.run("run", "--workers", "kitchen", "script.py", "Burn")
+    assert done.returncode == 1
+    assert "ValueError: it is black" in done.stderr
+    assert "kitchen.py" in done.stderr
+
+
+def test_a_running_cluster_is_used(home: Home) -> None:
+    home.fine(*UP)
+    api = home.cluster()["api"]
+    done = home.run("run", "script.py", "Cook")
+    assert done.stdout == f"done {api} []\n", done.stderr
+    assert f"cluster {api} (your running cluster" in done.stderr
+    done = home.run("run", "--slots", "1", "script.py", "Cook")
+    assert "its own workers, store and slots are used" in done.stderr
+    done = home.run("run", "--local", "--workers", "kitchen", "--slots", "1", "script.py", "Cook")
+    assert done.returncode == 0, done.stderr
+    assert api not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("script.py",), 2, "No cluster is running, and one for this script needs workers"),
+        (("nowhere.py",), 2, "'nowhere.py' does not exist"),
+        (("--workers", "nowhere", "script.py"), 4, "workers module 'nowhere' cannot be imported"),
+        (("--workers", "kitchen", "--store", "x", "script.py"), 6, "A store is named 'module:Cl"),
+        (("--workers", "kitchen", "--slots", "0", "script.py"), 2, "--slots"),
+        (
+            ("--api", "tcp://127.0.0.1:1", "--deadline", "0.2", "script.py"),
+            3,
+            "No Router answered at tcp://127.0.0.1:1",
+        ),
+    ],
+)
+def test_wrong_use(home: Home, arguments: tuple[str, ...], code: int, said: str) -> None:
+    done = home.run("run", *arguments)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+HOLD = """
+from menu import GATE
+
+from pypelinin import Job, Pipeline, PipelineManager
+
+try:
+    with PipelineManager() as manager:
+        manager.run(Pipeline({Job("Gate"): None}, data=GATE))
+except KeyboardInterrupt:
+    print("the script was interrupted", flush=True)
+    raise SystemExit(7)
+"""
+
+
+def test_ctrl_c_is_the_scripts_and_the_cluster_ends_with_it(home: Home) -> None:
+    home.write("hold.py", HOLD)
+    with home.start("run", "--workers", "kitchen", "--slots", "1", "hold.py") as command:
+        until(home.gate_has_begun)
+        pids = [p.pid for p in psutil.Process(command.process.pid).children(recursive=True)]
+        assert len(pids) >= 4
+        command.interrupt()
+        assert command.ends() == 7
+        assert command.out == "the script was interrupted\n"
+        assert command.err == ""
+    assert gone(pids)
+
+
+def test_sigterm_goes_to_the_script_and_the_cluster_ends_with_it(home: Home) -> None:
+    home.write("hold.py", HOLD)
+    with home.start("run", "--workers", "kitchen", "--slots", "1", "hold.py") as command:
+        until(home.gate_has_begun)
+        pids = [p.pid for p in psutil.Process(command.process.pid).children(recursive=True)]
+        command.signal(signal.SIGTERM)
+        assert command.ends() == 128 + signal.SIGTERM
+    assert gone(pids)
