@@ -13,6 +13,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+import zmq
+
 from pypelinin.cluster.broker import Broker as BrokerMachine
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.config import VERSION, Limits
@@ -43,7 +45,8 @@ class _BrokerWorld(MemberWorld):
     def waitables(self, now: float) -> list[Waitable]:
         found = super().waitables(now)
         if self._slots is not None:
-            found += self._slots.fds(now)
+            both = zmq.POLLIN | zmq.POLLOUT
+            found += [(fd, both if out else zmq.POLLIN) for fd, out in self._slots.fds(now)]
         return found
 
     def deadline(self) -> float | None:

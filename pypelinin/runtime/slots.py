@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -192,15 +191,13 @@ class Slots:
 
     # --- what happened -----------------------------------------------------------------
 
-    def fds(self, now: float) -> Iterable[tuple[int, int]]:
-        """Descriptors worth waiting for, with what for (as `select.poll` takes it)."""
+    def fds(self, now: float) -> Iterable[tuple[int, bool]]:
+        """Descriptors to wait for input on, and whether for room to write as well."""
         if self._control is not None:
-            yield self._control.fileno(), select.POLLIN
+            yield self._control.fileno(), False
         for slot in self._slots.values():
-            if slot.outbox is not None:
-                yield slot.link.fileno(), select.POLLIN | select.POLLOUT
-            elif slot.look_at <= now:
-                yield slot.link.fileno(), select.POLLIN
+            if slot.outbox is not None or slot.look_at <= now:
+                yield slot.link.fileno(), slot.outbox is not None
 
     def deadline(self) -> float | None:
         """When a slot that was left alone should be looked at."""

@@ -38,7 +38,7 @@ class Faults:
             world.network.weather.doubling = world.network.weather.jitter_s = 0.0
         world.journal.commit_s = random.choice((0.001, 0.01, 0.1, 0.5, 2.0))
         world.odds.death = random.choice((0.0, 0.0, 0.02, 0.1))
-        world.odds.stall = random.choice((0.0, 0.0, 0.02, 0.1))
+        world.odds.stall = random.choice((0.0, 0.02, 0.1))
         world.odds.bad_start = random.choice((0.0, 0.0, 0.2))
         if random.random() < 0.1:
             return  # a seed of weather alone
@@ -68,6 +68,7 @@ class Faults:
             (5, lambda: self._crash(self._member())),
             (4, lambda: self._pause(self._member())),
             (2, lambda: self._pause(self._router)),
+            (4, self._crash_behind_a_back),
             (4, self._cut),
             (2, self._reconnect),
             (2, self._drain),
@@ -97,10 +98,17 @@ class Faults:
 
         self._world.timeline.after(delay_s, start)
 
-    def _pause(self, process: Process) -> None:
+    def _pause(self, process: Process, duration_s: float = 0.0) -> None:
         self._world.counters["pauses"] += 1
-        until = self._world.timeline.now + self._random.choice((0.3, 2.0, 4.0, LONG_S))
-        process.paused_until = max(process.paused_until, until)
+        duration_s = duration_s or self._random.choice((0.3, 2.0, 4.0, LONG_S))
+        process.paused_until = max(process.paused_until, self._world.timeline.now + duration_s)
+
+    def _crash_behind_a_back(self) -> None:
+        """Members are away while the Router dies; their news are of a life that is over."""
+        for member in self._members:
+            if self._random.random() < 0.5:
+                self._pause(member, self._random.uniform(0.5, 4.0))
+        self._world.timeline.after(self._random.uniform(0.1, 1), lambda: self._crash(self._router))
 
     def _cut(self) -> None:
         member = self._member().name

@@ -185,7 +185,7 @@ class History:
         line.cancelled.discard(run)
         for job in range(self.scripts[run].jobs):
             for known in (line.outcomes, line.failed, line.tried, self.by_key):
-                known.pop((run, job), None)  # type: ignore[attr-defined]
+                known.pop((run, job), None)
 
     def _keys(self, lot: LotRow) -> list[Key]:
         runs = self.lineage.runs

@@ -60,7 +60,7 @@ class Promises:
         for run in self.cancelled:
             found = self._find(runs, run)
             if found is not None:
-                kept = found.cancelled or found.finished_at or self.forgetting
+                kept = found.cancelled or bool(found.finished_at) or self.forgetting
                 demand(kept, run, "is not cancelled any more")
         for run, told in self.finished.items():
             found = self._find(runs, run)

@@ -1,0 +1,62 @@
+"""Waiting for a Broker that joins, fails, or never comes; `test_local` has the good case."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pypelinin.cli import joined
+from pypelinin.cli.supervisor import Supervisor
+from pypelinin.config import DEFAULTS
+from pypelinin.errors import ClusterError
+from tests.integration.cli.commands import KITCHEN
+
+FREE = {"api": "tcp://127.0.0.1:0", "broadcast": "tcp://127.0.0.1:0"}
+
+
+@pytest.fixture
+def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    """Router and Broker; the Broker's workers are in `kitchen`."""
+    (tmp_path / "kitchen.py").write_text(KITCHEN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    values = {**DEFAULTS, **FREE, "journal": str(tmp_path / "j"), "workers": ["kitchen"]}
+    started = Supervisor(values, ["router", "broker"], output=subprocess.DEVNULL)
+    yield started
+    started.close()
+
+
+def test_the_brokers_are_told_once_one_has_joined(keeper: Supervisor) -> None:
+    keeper.start()
+    (node,) = joined.brokers(keeper)
+    assert node.workers == ("Burn", "Buy", "Cook", "Gate", "Loud")
+
+
+def test_a_broker_that_dies_is_told_at_once(keeper: Supervisor) -> None:
+    keeper.start()
+    keeper.daemons["broker"].process.kill()
+    with pytest.raises(ClusterError, match=r"The broker ended \(killed by signal 9\)"):
+        joined.brokers(keeper)
+
+
+def test_a_broker_that_never_comes(keeper: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joined, "JOIN_S", 0.0)
+    keeper.start()
+    with pytest.raises(ClusterError, match=r"did not join within 0 s\. Do its workers modules"):
+        joined.brokers(keeper)
+
+
+def test_a_router_that_is_silent_is_asked_again(
+    keeper: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joined, "ASK_S", 0.01)
+    monkeypatch.setattr(joined, "JOIN_S", 0.1)
+    keeper.start()
+    router = keeper.daemons["router"].process
+    router.kill()
+    router.wait()
+    with pytest.raises(ClusterError):
+        joined.brokers(keeper)

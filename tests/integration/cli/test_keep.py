@@ -1,0 +1,78 @@
+"""Who keeps a cluster, and where it may listen; `test_up` has its whole life."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from pypelinin.cli import keep
+from pypelinin.errors import ClusterError
+from pypelinin.runtime.places import ClusterFile, RunningCluster
+from tests.unit.runtime.test_places import cluster_of
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+def test_the_first_one_keeps_it_and_the_second_learns_of_it(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    file = keep.taken(str(journal))
+    assert isinstance(file, ClusterFile)
+    cluster = cluster_of(journal, "tcp://127.0.0.1:1")
+    file.write(cluster)
+    assert keep.taken(str(journal)) == cluster
+    assert keep.running(str(journal)) == cluster
+    assert keep.running(str(tmp_path / "other")) is None
+    file.close()
+
+
+def test_who_comes_while_another_starts_waits_for_it(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    file = keep.taken(str(journal))
+    assert isinstance(file, ClusterFile)
+    found: list[ClusterFile | RunningCluster] = []
+    second = threading.Thread(target=lambda: found.append(keep.taken(str(journal))))
+    second.start()
+    cluster = cluster_of(journal, "tcp://127.0.0.1:1")
+    file.write(cluster)
+    second.join(30)
+    assert found == [cluster]
+    file.close()
+
+
+def test_who_comes_while_another_fails_takes_its_place(tmp_path: Path) -> None:
+    journal = str(tmp_path / "journal")
+    file = keep.taken(journal)
+    assert isinstance(file, ClusterFile)
+    found: list[ClusterFile | RunningCluster] = []
+    second = threading.Thread(target=lambda: found.append(keep.taken(journal)))
+    second.start()
+    file.close()
+    second.join(30)
+    assert isinstance(found[0], ClusterFile)
+    found[0].close()
+
+
+def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep, "STARTING_S", 0.0)
+    file = keep.taken(str(tmp_path / "journal"))
+    assert isinstance(file, ClusterFile)
+    with pytest.raises(ClusterError, match="does not get ready"):
+        keep.taken(str(tmp_path / "journal"))
+    file.close()
+
+
+def test_only_a_taken_port_is_exchanged() -> None:
+    with socket.socket() as taken, socket.socket() as free:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        free.bind(("127.0.0.1", 0))
+        here, there = (f"tcp://127.0.0.1:{one.getsockname()[1]}" for one in (taken, free))
+        free.close()
+        found = keep.with_free_ports({"api": here, "broadcast": there, "slots": 1})
+    assert found == {"api": "tcp://127.0.0.1:0", "broadcast": there, "slots": 1}
