@@ -100,11 +100,11 @@ def show(reach: Reach, run: str, dot: bool, limit: int, as_json: bool) -> None:
     click.echo("\n".join(documents.table(("job", "worker", "state"), rows)))
     if len(jobs) > limit:
         click.echo(f"... {len(jobs) - limit:,} more; --limit shows them")
-    failed = [job for job in jobs if job["failure"]]
-    for job in failed[:FAILURES_SHOWN]:
+    failed = [job for job in jobs if job["failure"]][:FAILURES_SHOWN]
+    for job in failed:
         click.echo(f"\n{failure_text(job['name'], job['failure'])}")
-    if len(failed) > FAILURES_SHOWN:
-        click.echo(f"\n... {len(failed) - FAILURES_SHOWN} more failures; --json has them")
+    if found.status.failed > len(failed):
+        click.echo(f"\n... {found.status.failed - len(failed):,} more failed")
 
 
 def _jobs(pipeline: Pipeline, found: Definition) -> list[dict[str, Any]]:

@@ -100,7 +100,7 @@ def serve(role: str, loaded: Settings, **more: Any) -> None:
 
     values = {**settings.values_of(loaded), **more}
     daemons.log_to_stderr(values)
-    daemons.daemon_of(role, values).start()
+    daemons.start(daemons.daemon_of(role, values))
 
 
 COMMANDS = {"router": router, "pipeliner": pipeliner, "broker": broker}

@@ -79,7 +79,8 @@ class LocalCluster:
             journal = scratch / "journal" if self._journal is None else Path(self._journal)
             self._values["journal"] = str(journal.absolute())
             output = stack.enter_context(self._output(scratch))
-            supervisor = self._supervisor = Supervisor(self._values, output=output)
+            say = _say if self._show_output else bool
+            supervisor = self._supervisor = Supervisor(self._values, output=output, say=say)
             supervisor.start()
             stack.callback(self._stop)
             from pypelinin.cli.joined import brokers  # the daemons start meanwhile
@@ -107,7 +108,7 @@ class LocalCluster:
     def _stop(self) -> None:
         """Let the Broker finish for a moment, then end all."""
         assert self._supervisor is not None
-        if self._thread is None:
+        if self._thread is None or self._thread.ident is None:  # or interrupted in its start
             self._supervisor.close()
             return
         try:
@@ -121,3 +122,7 @@ class LocalCluster:
                 self._supervisor.ask_stop()
             self._thread.join(STOPPED_S)
             raise
+
+
+def _say(line: str) -> None:
+    print(f"pypelinin: {line}", file=sys.stderr, flush=True)

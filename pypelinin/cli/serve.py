@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -46,6 +47,12 @@ def daemon_of(role: str, values: Mapping[str, Any]) -> Daemon:
         "router": router, "pipeliner": pipeliner, "broker": broker,
     }  # fmt: skip
     return makers[role](values)
+
+
+def start(daemon: Daemon) -> None:
+    """Run *daemon* until it is stopped; a SIGTERM that comes before its loop runs counts too."""
+    signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
+    daemon.start()
 
 
 def router(values: Mapping[str, Any]) -> Router:

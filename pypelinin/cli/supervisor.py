@@ -114,6 +114,7 @@ class Supervisor:
         self._again: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
         self._asked = 0
+        self._closed = False
         self._woken, self._wake = socket.socketpair()
         self._woken.setblocking(False)
         self._wake.setblocking(False)
@@ -177,21 +178,28 @@ class Supervisor:
         """Start again what dies, until `ask_stop`; then end all of it."""
         try:
             while not self._asked:
-                pause = min(self._again.values(), default=None)
-                alive = [daemon for role, daemon in self.daemons.items() if role not in self._again]
-                wait = None if pause is None else max(0.0, pause - time.monotonic())
-                for daemon in self._readable(alive, wait):
-                    if not daemon.read():
-                        self._died(daemon)
-                for role in [r for r, at in self._again.items() if at <= time.monotonic()]:
-                    del self._again[role]
-                    self.daemons[role] = KeptDaemon(role, self._output)
-                    self.daemons[role].configure(self._values_for(role))
-                    self._changed()
+                self._keep()
             for role in sorted(self.daemons, key=LAST_ROLES.index):
                 self._end(self.daemons[role])
+        except (OSError, ValueError):
+            if not self._closed:  # in another thread, by somebody in a hurry
+                raise
         finally:
             self.close()
+
+    def _keep(self) -> None:
+        """Wait until something happens, and see to it."""
+        alive = [daemon for role, daemon in self.daemons.items() if role not in self._again]
+        soonest = min(self._again.values(), default=None)
+        wait = None if soonest is None else max(0.0, soonest - time.monotonic())
+        for daemon in self._readable(alive, wait):
+            if not daemon.read():
+                self._died(daemon)
+        for role in [role for role, at in self._again.items() if at <= time.monotonic()]:
+            del self._again[role]
+            self.daemons[role] = KeptDaemon(role, self._output)
+            self.daemons[role].configure(self._values_for(role))
+            self._changed()
 
     def _died(self, daemon: KeptDaemon) -> None:
         how = daemon.ended()
@@ -242,7 +250,9 @@ class Supervisor:
         daemon.close()
 
     def close(self) -> None:
-        """End everything now."""
+        """End everything now; a `watch` in another thread ends too."""
+        self._closed = True
+        self._asked = 3
         for daemon in self.daemons.values():
             daemon.close()
         self._woken.close()

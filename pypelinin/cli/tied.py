@@ -39,7 +39,7 @@ def main(role: str, descriptor: int) -> int:
         daemon = serve.daemon_of(role, values)
         threading.Thread(target=end_with, args=(link,), name="keeper", daemon=True).start()
         threading.Thread(target=tell, args=(link, daemon), name="ready", daemon=True).start()
-        daemon.start()
+        serve.start(daemon)
     except PypelininError as error:
         send(link, {"error": described(error)})
         return 1

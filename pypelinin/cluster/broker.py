@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from pypelinin.cluster.events import Drain, Received, Say, Send, Stop
+from pypelinin.cluster.events import Drain, Malformed, Received, Say, Send, Stop
 from pypelinin.cluster.ledger import Ledger
 from pypelinin.cluster.member import ROUTER, Member
+from pypelinin.cluster.refusals import REMEDIES
 from pypelinin.cluster.slots import (
     Configured,
     HeldJobs,
@@ -145,6 +146,9 @@ class Broker:
             case Drain():
                 self._drains += 1
                 return self._drain()
+            case Malformed(code="version", what=what):
+                text = f"{what} {REMEDIES['version']}"
+                return [Say("error", text) if self._configured else Stop(text)]
         return []
 
     def _due(self, now: float) -> list[Command]:
@@ -460,6 +464,8 @@ class Broker:
         if not self._drains or self.ledger.granted:
             return []
         link = self.member.link
+        if link is None and not self.lots:
+            return [Stop()]  # nothing to tell, and nobody to say goodbye to
         if self._leave_by is None:
             self._leave_by = now + self.limits.kill_grace_s
         late = now >= self._leave_by

@@ -10,8 +10,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 
-from pypelinin.cluster.events import Drain, Received, Say, Stop
+from pypelinin.cluster.events import Drain, Malformed, Received, Say, Stop
 from pypelinin.cluster.member import Member
+from pypelinin.cluster.refusals import REMEDIES
 from pypelinin.config import Limits
 from pypelinin.engine.run import Run
 from pypelinin.graph.graph import Graph
@@ -147,6 +148,9 @@ class Pipeliner:
         for event in batch:
             if isinstance(event, Drain):
                 return [*commands, *self.member.send(Leave()), Stop()]
+            if isinstance(event, Malformed) and event.code == "version":
+                text = f"{event.what} {REMEDIES['version']}"
+                commands.append(Say("error", text) if self.member.cluster else Stop(text))
             if not isinstance(event, Received):
                 continue
             message, more = self.member.receive(event.envelope, now)

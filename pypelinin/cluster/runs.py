@@ -351,12 +351,13 @@ class Runs:
     def check(self) -> None:
         assert self.open_count == sum(run.open for run in self.by_number.values())
         for run in self.by_number.values():
-            if run.complete:
+            if run.open:
                 assert sum(run.counts) == len(run.states) == run.header.jobs
                 for state in range(8):
                     assert run.counts[state] == run.states.count(state), (run.number, state)
-            if run.finished_at:
-                assert all(state in states.ENDED for state in run.states)
+            elif run.finished_at:
+                ended = sum(run.counts[state] for state in states.ENDED)
+                assert ended == run.header.jobs, "a finished run has open jobs"
 
 
 def _checked_part(header: Header, packed_structure: bytes, packed_details: bytes) -> None:

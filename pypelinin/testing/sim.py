@@ -107,7 +107,7 @@ class ClusterSim(World):
         return brokers
 
     def _random_runs(self) -> None:
-        for number in range(self.random.choice((4, 15, 40))):
+        for number in range(self.random.choice((5, 20, 50))):
             client = self.random.choice(self.clients)
             script = random_script(self.random, number, [{}, {}, {}, {"disk": "fast"}])
             script.submit_at = self.random.uniform(0, self.trouble_s * 0.9)

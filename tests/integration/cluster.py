@@ -77,6 +77,7 @@ class RealCluster:
         environment: Mapping[str, str] | None = None,
         journal: Path | None = None,
         tracebacks: bool = False,
+        router_prefix: Iterable[str] = (),
     ) -> None:
         self.directory = directory
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,7 @@ class RealCluster:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._check = check
         self._tracebacks = tracebacks
+        self._router_prefix = list(router_prefix)
         self._host = host
         self._config = {"journal": str(self.journal), **(config or {})}
         self._environment = dict(environment or {})
@@ -102,14 +104,15 @@ class RealCluster:
 
     def __enter__(self) -> Self:
         try:
-            self.start_router()
+            self.start_router(self._router_prefix)
             brokers, pipeliners = self._first
             for number in range(1, pipeliners + 1):
                 self.start_pipeliner(f"pipeliner-{number}")
             for number in range(1, brokers + 1):
                 self.start_broker(f"broker-{number}")
-            self.joined(brokers, "broker")
-            self.joined(pipeliners, "pipeliner")
+            for role, count in (("broker", brokers), ("pipeliner", pipeliners)):
+                if count:
+                    self.joined(count, role)
         except BaseException:
             self.show_logs()
             self._end_all()
@@ -130,6 +133,7 @@ class RealCluster:
         name: str,
         prefix: Iterable[str] = (),
         *,
+        api: str | None = None,
         workers: Iterable[str] | None = None,
         slots: int | None = None,
         labels: Mapping[str, str] | None = None,
@@ -142,6 +146,8 @@ class RealCluster:
             "labels": dict(labels or {}),
             "store": store or self._store,
         }
+        if api is not None:
+            options["api"] = api
         self._options[name] = ("broker", options, list(prefix))
         self.restart(name)
 
@@ -153,7 +159,7 @@ class RealCluster:
         ready.unlink(missing_ok=True)
         options |= {"limits": self.limits, "ready": str(ready)}
         if role != "router":
-            options["api"] = self.api
+            options.setdefault("api", self.api)
         command = [*prefix, sys.executable, "-W", "error", str(DAEMON), role, json.dumps(options)]
         environment = {
             **os.environ,
@@ -219,8 +225,7 @@ class RealCluster:
 
     def nursery(self, name: str) -> psutil.Process:
         """The nursery of the Broker *name*; its children are the slots."""
-        (found,) = psutil.Process(self.pid(name)).children()
-        return found
+        return until(psutil.Process(self.pid(name)).children, "a nursery")[0]
 
     def slot_pids(self, name: str) -> list[int]:
         return [child.pid for child in self.nursery(name).children()]
@@ -235,7 +240,9 @@ class RealCluster:
         self._managers.append(manager)
         return manager
 
-    def nodes(self, role: str = "broker", manager: PipelineManager | None = None) -> list[NodeStatus]:
+    def nodes(
+        self, role: str = "broker", manager: PipelineManager | None = None
+    ) -> list[NodeStatus]:
         found = (manager or self._asker()).cluster().nodes
         return [node for node in found if node.role == role and node.state == "up"]
 

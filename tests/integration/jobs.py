@@ -88,6 +88,14 @@ class Note(Worker):
         note(data["log"], key=data.get("key"), at=time.monotonic())
 
 
+class Host(Worker):
+    """Notes the network it runs in."""
+
+    def process(self, data: Any) -> None:
+        note(data["log"], host=os.readlink("/proc/self/ns/net"))
+        time.sleep(data["seconds"])
+
+
 class RunOnce(Note):
     """To be counted."""
 
@@ -210,6 +218,7 @@ class _BadStr(Exception):
 class _ExitingStr(Exception):
     def __str__(self) -> str:
         sys.exit(5)
+        return ""
 
 
 class RaiseBadStr(Worker):

@@ -68,7 +68,9 @@ def test_jobs_that_save_at_once_on_two_brokers_lose_nothing(
     assert set(found.values()) <= set(slots)
 
 
-def test_both_brokers_get_work(cluster: RealCluster, manager: PipelineManager, tmp_path: Path) -> None:
+def test_both_brokers_get_work(
+    cluster: RealCluster, manager: PipelineManager, tmp_path: Path
+) -> None:
     log, gate = tmp_path / "log", tmp_path / "gate"
     data = {"log": str(log), "gate": str(gate)}
     jobs = tuple(Job("GateByRequire", data, name=str(n)) for n in range(4))
@@ -180,7 +182,9 @@ def test_a_key_makes_submission_idempotent(bare: RealCluster, tmp_path: Path) ->
         manager.start(Pipeline({Job("Noop"): None}), key=key)
 
 
-def test_a_failure_skips_what_waits_for_it_and_nothing_else(bare: RealCluster, tmp_path: Path) -> None:
+def test_a_failure_skips_what_waits_for_it_and_nothing_else(
+    bare: RealCluster, tmp_path: Path
+) -> None:
     a, b, c = noting(tmp_path / "log", *"abc")
     pipeline = Pipeline({Job("Fail"): a, b: c, a: Job("Noop")})
     manager = bare.manager()

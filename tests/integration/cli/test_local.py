@@ -152,3 +152,23 @@ def test_a_module_that_ends_its_slot_is_told(place: Path) -> None:
     cluster = LocalCluster(["fatal"], slots=1)
     with pytest.raises(ClusterError, match="The slot that imports the workers died"), cluster:
         pass
+
+
+def test_an_interrupt_at_any_moment_leaves_nothing(place: Path) -> None:
+    """SIGINT comes at another moment of the start each time."""
+    for step in range(12):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_after(0.03 * step)
+        assert kept() == {}
+        until(lambda: list((place / "tmp").iterdir()) == [])
+
+
+def interrupted_after(seconds: float) -> None:
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+    try:
+        with LocalCluster(["kitchen"], slots=1):
+            signal.pause()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -164,9 +164,9 @@ def test_kill_9_loses_nothing_that_was_told(directory: Path, synchronous: str) -
 
 
 def test_a_second_opener_is_refused_with_the_name_of_the_first(directory: Path) -> None:
-    with opened(directory):
-        with pytest.raises(Refused, match=f"Another Router has the journal {directory}: pid 7"):
-            opened(directory)
+    text = f"Another Router has the journal {directory}: pid 7"
+    with opened(directory), pytest.raises(Refused, match=text):
+        opened(directory)
     opened(directory).close()
 
 
@@ -270,7 +270,9 @@ def nobody() -> Iterator[None]:
 
 
 def test_a_directory_that_is_not_ours(nobody: None) -> None:
-    with pytest.raises(ClusterError, match="cannot be written: .* Give another one with --journal"):
+    with pytest.raises(
+        ClusterError, match=r"cannot be written: .* Give another one with --journal"
+    ):
         opened(Path("/proc/journal"))
     with pytest.raises(ClusterError, match="cannot be written: Permission denied"):
         opened(Path("/journal-of-a-test"))
