@@ -85,6 +85,11 @@ class Desk:
         self.peers[session] = peer
         return peer
 
+    @property
+    def durable(self) -> int:
+        """The newest row that is known to be durable."""
+        return self._durable
+
     def dismiss(self, peer: Peer) -> None:
         self.peers.pop(peer.link.session, None)
 

@@ -104,6 +104,8 @@ class Router:
         self._old: list[RunRecord] = []
         self._retention_at = 0.0
         self._finished: list[RunRecord] = []
+        self._forgettable: list[int] = []
+        self._forget_at = 0.0
 
     # --- life --------------------------------------------------------------------------
 
@@ -155,12 +157,16 @@ class Router:
                     return [Stop(f"The journal takes no more rows: {what}")]
         self._due(now)
         commands = self._end_turn(now)
-        return [*commands, Stop()] if self._stopping else commands
+        if self._stopping and self.desk.durable >= self.state.lsn:
+            self.desk.ping(float("inf"))  # what was taken in is safe: let the members know
+            return [*commands, *self.scribe.take(), Stop()]
+        return commands
 
     def _end_turn(self, now: float) -> list[Command]:
         self._plan(now)
         self.dispatch.hand_out()
         self._tell_finished()
+        self._tell_forgettable(now)
         self._tell_progress(now)
         self.desk.end_turn(self.state.lsn)
         return [*self.scribe.take(), *self.compaction.step()]
@@ -474,13 +480,22 @@ class Router:
                 rows = answers.statuses(runs[i : i + BATCH_ROWS_MAX])
                 self.scribe.answer(watcher, PipelineFinished(rows))
         self.scribe.publish("pipeline finished", runs=[run.id for run in self._finished[:1000]])
-        for peer in self.desk.peers.values():
-            known = [run.number for run in self._finished if run.number in peer.runs]
-            if known and peer.role == "broker":
-                for number in known:
-                    del peer.runs[number]
-                self.desk.tell(peer, ForgetRuns(array("I", known)))
+        self._forgettable += [run.number for run in self._finished]
         self._finished = []
+
+    def _tell_forgettable(self, now: float) -> None:
+        """Brokers may drop the headers of finished runs; told now and then, in one go."""
+        if not self._forgettable or now < self._forget_at:
+            return
+        self._forget_at = now + self.limits.heartbeat_interval_s
+        for peer in self.desk.peers.values():
+            known = [number for number in self._forgettable if number in peer.runs]
+            for i in range(0, len(known), self.limits.batch_jobs_max):
+                some = array("I", known[i : i + self.limits.batch_jobs_max])
+                for number in some:
+                    del peer.runs[number]
+                self.desk.tell(peer, ForgetRuns(some))
+        self._forgettable = []
 
     def check(self) -> None:
         self.state.check()

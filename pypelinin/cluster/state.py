@@ -29,6 +29,9 @@ from pypelinin.wire.rows import (
     Submitted,
 )
 
+_OF_ATTEMPTS = frozenset((HandedOut, JobsEnded, LotsClosed, GivenUp))
+_OF_RUNS = frozenset((Submitted, PartAdded, CancelledRuns, FinishedRun, Forgotten))
+
 
 @dataclass(frozen=True, slots=True)
 class JournalledMember:
@@ -55,11 +58,14 @@ class State:
     def apply(self, row: Record) -> None:
         """Take the next row; total and unconditional."""
         self.lsn += 1
+        kind = type(row)
+        if kind in _OF_ATTEMPTS:
+            self.attempts.apply(row, self.lsn)
+            return
+        if kind in _OF_RUNS:
+            self.runs.apply(row, self.lsn)
+            return
         match row:
-            case Submitted() | PartAdded() | CancelledRuns() | FinishedRun() | Forgotten():
-                self.runs.apply(row, self.lsn)
-            case HandedOut() | JobsEnded() | LotsClosed() | GivenUp():
-                self.attempts.apply(row, self.lsn)
             case Assigned(assignment, _, runs):
                 self.next_assignment = assignment + 1
                 for number in runs:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import random
 import socket
 import sys
 import time
@@ -256,7 +255,6 @@ class Slot:
             found = self.workers[worker]
             if self.store is None and (failed := self.make_store()) is not None:
                 return failed
-            random.seed(fence)
             info = {
                 "worker": worker,
                 "worker_requires": getattr(found, "requires", ()),

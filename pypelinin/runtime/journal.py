@@ -32,6 +32,8 @@ GROUP_S = 0.010
 """How long a row nobody waits for may wait for others to share its commit."""
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 GROUP_ROWS_MAX = 10_000
+WAL_BYTES = 4 * 1024 * 1024
+"""SQLite checkpoints every 1,000 pages of 4 KiB, so the WAL stays about this long."""
 _HEAD = struct.Struct("<QI")
 """The newest row and its CRC."""
 _BASE = struct.Struct("<QII")
@@ -48,6 +50,19 @@ _PLACE = (
 
 def _crc(lsn: int, body: bytes, before: int) -> int:
     return zlib.crc32(body, zlib.crc32(lsn.to_bytes(8, "little"), before))
+
+
+def _extend_wal(db: sqlite3.Connection, path: Path) -> None:
+    """Give the WAL its full length once: commits that overwrite cost half of those that grow."""
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size >= WAL_BYTES:
+        return
+    db.execute("BEGIN")
+    db.execute("CREATE TABLE pad (bytes BLOB)")
+    db.execute("INSERT INTO pad VALUES (zeroblob(?))", (WAL_BYTES,))
+    db.execute("COMMIT")
+    db.execute("DROP TABLE pad")
+    db.execute("PRAGMA wal_checkpoint(RESTART)")
 
 
 class Journal:
@@ -138,6 +153,7 @@ class Journal:
                     f"The journal {path} has format {found[0]}; this version reads up to {FORMAT}.",
                     remedy="Use the version of pypelinin that wrote it, or another --journal DIR.",
                 )
+            _extend_wal(db, path)
         except (*_UNREADABLE, VersionMismatch) as error:
             db.close()
             raise self._unusable(error) from None

@@ -15,12 +15,15 @@ def sample(node: str) -> dict[str, Any]:
     since the last call (0.0 in the first)."""
     memory = psutil.virtual_memory()
     disk = _disk()
-    network = psutil.net_io_counters()
+    network = psutil.net_io_counters()  # None where there are no interfaces
     host = {
         "cpu": {"cpu percent": psutil.cpu_percent(), "number of cpus": psutil.cpu_count()},
         "memory": {"total": memory.total, "free": memory.available, "percent": memory.percent},
         "storage": {"total": disk.total, "free": disk.free},
-        "network": {"bytes sent": network.bytes_sent, "bytes received": network.bytes_recv},
+        "network": {
+            "bytes sent": network.bytes_sent if network else 0,
+            "bytes received": network.bytes_recv if network else 0,
+        },
         "load": list(psutil.getloadavg()),
         "uptime": time.time() - psutil.boot_time(),
     }
@@ -43,7 +46,9 @@ def _processes() -> list[dict[str, Any]]:
     me = psutil.Process()
     found = []
     for process in [me, *me.children(recursive=True)]:
-        process = _known.setdefault(process.pid, process)
+        if _known.get(process.pid) != process:  # or its pid was given again
+            _known[process.pid] = process
+        process = _known[process.pid]
         with contextlib.suppress(psutil.Error), process.oneshot():
             found.append(
                 {

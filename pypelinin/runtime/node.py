@@ -59,8 +59,16 @@ class _BrokerWorld(MemberWorld):
             events += self._slots.read(now, ready)
         if now >= self._sample_at:
             self._sample_at = now + self._interval
-            self._slots.save_monitoring(sample(self._name))
+            self._save_sample()
         return events
+
+    def _save_sample(self) -> None:
+        try:
+            found = sample(self._name)
+        except Exception as error:  # some hosts hide what is asked for; jobs go on
+            self._daemon.logger.warning(f"No monitoring sample: {type(error).__name__}: {error}")
+        else:
+            self._slots.save_monitoring(found)
 
     def perform(self, commands: Sequence[Command], now: float) -> Sequence[Event]:
         events: list[Event] = []

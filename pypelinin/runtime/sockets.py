@@ -55,6 +55,11 @@ def is_loopback(address: str) -> bool:
     return parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
 
 
+def _readable(socket: zmq.Socket[bytes]) -> bool:
+    """Asking costs a third of the exception that an empty socket raises."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+
 def _send(socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
     """send_multipart without its checks: these frames are bytes."""
     send = socket.send
@@ -103,10 +108,9 @@ class RouterSockets:
     def receive(self) -> Iterator[Event]:
         """All messages that are there, up to a bound that keeps turns short."""
         for _ in range(MESSAGES_IN_TURN_MAX):
-            try:
-                peer, *frames = self.api.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not _readable(self.api):
                 return
+            peer, *frames = self.api.recv_multipart(zmq.NOBLOCK)
             if len(frames) > 1 and not frames[0]:  # a REQ socket's delimiter
                 frames.pop(0)
                 if len(self._delimited) < 100_000:
@@ -249,10 +253,9 @@ class PeerSocket:
 
     def receive(self) -> Iterator[Event]:
         for _ in range(MESSAGES_IN_TURN_MAX):
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not _readable(self.socket):
                 return
+            frames = self.socket.recv_multipart(zmq.NOBLOCK)
             try:
                 yield Received(b"", from_frames(MESSAGES, frames))
             except WrongProtocol as error:

@@ -34,11 +34,11 @@ class Faults:
             loss=random.choice((0.0, 0.02, 0.1, 0.3)),
             doubling=random.choice((0.0, 0.1, 0.3)),
             delay_s=random.choice((0.0001, 0.002)),
-            jitter_s=random.choice((0.0, 0.001, 0.01, 0.3)),
+            jitter_s=random.choice((0.0, 0.001, 0.01, 0.2, 0.8)),
         )
         if world.promises.forgetting:  # a message must not be older than what is forgotten
             world.network.weather.doubling = world.network.weather.jitter_s = 0.0
-        world.journal.commit_s = random.choice((0.001, 0.01, 0.1, 0.5, 1.0))
+        world.journal.commit_s = random.choice((0.001, 0.01, 0.1, 0.5, 3.0))
         world.odds.death = random.choice((0.0, 0.0, 0.02, 0.1))
         world.odds.stall = random.choice((0.0, 0.02, 0.1))
         world.odds.bad_start = random.choice((0.0, 0.0, 0.2))

@@ -18,6 +18,7 @@ import typing
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
@@ -61,11 +62,15 @@ _LITTLE = sys.byteorder == "little"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Schema:
+    """*kinds* holds the type of each plain field; the others are converted by position."""
+
     build: Callable[..., Record]
-    names: tuple[str, ...]
+    fields: Callable[[Any], tuple[Any, ...]]
+    length: int
     required: int
-    to_wire: tuple[Convert | None, ...]
-    from_wire: tuple[Convert, ...]
+    kinds: tuple[type | None, ...]
+    to_wire: tuple[tuple[int, Convert], ...]
+    from_wire: tuple[tuple[int, Convert], ...]
 
 
 _schemas: dict[type[Record], _Schema] = {}
@@ -76,19 +81,35 @@ def _schema(cls: type[Record]) -> _Schema:
     if found is None:
         hints = typing.get_type_hints(cls)
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every Record is a dataclass
-        converters = [_converters(hints[field.name]) for field in fields]
+        names = [field.name for field in fields]
+        converters = [_converters(hints[name]) for name in names]
         required = sum(
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             for field in fields
         )
         found = _schemas[cls] = _Schema(
             cls,
-            tuple(field.name for field in fields),
+            _getter(names),
+            len(names),
             required,
-            tuple(to for to, _ in converters),
-            tuple(back for _, back in converters),
+            tuple(hints[name] if hints[name] in _PLAIN else None for name in names),
+            tuple((i, to) for i, (to, _) in enumerate(converters) if to is not None),
+            tuple(
+                (i, back)
+                for i, (name, (_, back)) in enumerate(zip(names, converters, strict=True))
+                if hints[name] not in _PLAIN
+            ),
         )
     return found
+
+
+_PLAIN = (int, str, bytes, bool)
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda record: tuple(getattr(record, name) for name in names)
 
 
 def _converters(hint: Any) -> tuple[Convert | None, Convert]:
@@ -125,8 +146,6 @@ def _exactly(kind: type) -> Convert:
             if kind is float and type(value) is int:
                 return float(value)
             raise BadMessage(f"expected {kind.__name__}, got {type(value).__name__}")
-        if kind is int and not -INT_MAX <= typing.cast(int, value) <= INT_MAX:
-            raise BadMessage("integer out of range")
         return value
 
     return back
@@ -170,25 +189,34 @@ def _mapping(items: Any, key: Convert, value: Convert) -> dict[Any, Any]:
     return {key(k): value(v) for k, v in items.items()}
 
 
-def _row_of(record: Record) -> list[Any]:
+def _row_of(record: Record) -> Sequence[Any]:
     schema = _schema(type(record))
-    return [
-        getattr(record, name) if to is None else to(getattr(record, name))
-        for name, to in zip(schema.names, schema.to_wire, strict=True)
-    ]
+    values = schema.fields(record)
+    if not schema.to_wire:
+        return values
+    row = list(values)
+    for i, to in schema.to_wire:
+        row[i] = to(row[i])
+    return row
 
 
 def _build(cls: type[R], values: Any) -> R:
     schema = _schema(cls)
-    if type(values) is not tuple or not schema.required <= len(values) <= len(schema.names):
+    if type(values) is not tuple or not schema.required <= len(values) <= schema.length:
         raise BadMessage(f"{cls.__name__} does not have these fields")
-    try:
-        # fields a newer version added at the end take their defaults
-        return typing.cast(
-            R, schema.build(*[back(v) for back, v in zip(schema.from_wire, values, strict=False)])
-        )
-    except BadMessage as error:
-        raise BadMessage(f"{cls.__name__}: {error.what}") from None
+    for value, kind in zip(values, schema.kinds, strict=False):
+        if kind is not None and type(value) is not kind:
+            raise BadMessage(f"{cls.__name__}: expected {kind.__name__}")
+    if schema.from_wire:
+        row = list(values)
+        try:
+            for i, back in schema.from_wire:
+                if i < len(row):  # fields a newer version added at the end take their defaults
+                    row[i] = back(row[i])
+        except BadMessage as error:
+            raise BadMessage(f"{cls.__name__}: {error.what}") from None
+        values = row
+    return schema.build(*values)  # type: ignore[return-value]
 
 
 def _refuse_ext(code: int, _data: bytes) -> object:
@@ -282,7 +310,8 @@ def to_frames(envelope: Envelope, name: str) -> list[bytes]:
     row = _row_of(envelope.message)
     blobs: list[bytes] = []
     for i, value in enumerate(row):
-        if isinstance(value, Blobs):
+        if type(value) is Blobs:
+            row = list(row)
             row[i] = len(value)
             blobs.extend(value)
     head = [PROTOCOL, name, row, envelope.session, envelope.number, envelope.received]
@@ -312,15 +341,14 @@ def from_frames(classes: Mapping[str, type[Record]], frames: Sequence[bytes]) ->
 def _with_blobs(
     cls: type[Record], values: tuple[Any, ...], frames: Sequence[bytes]
 ) -> tuple[Any, ...]:
-    schema = _schema(cls)
-    used, row = 1, list(values)
-    for i, back in enumerate(schema.from_wire[: len(row)]):
-        if back is _blobs:
-            count = row[i]
+    used = 1
+    for i, back in _schema(cls).from_wire:
+        if back is _blobs and i < len(values):
+            count = values[i]
             if type(count) is not int or not 0 <= count <= len(frames) - used:
                 raise BadMessage(f"{cls.__name__}: frames are missing")
-            row[i] = Blobs(frames[used : used + count])
+            values = (*values[:i], Blobs(frames[used : used + count]), *values[i + 1 :])
             used += count
     if used != len(frames):
         raise BadMessage(f"{cls.__name__}: {len(frames) - used} frames too many")
-    return tuple(row)
+    return values
