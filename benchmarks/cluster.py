@@ -29,7 +29,7 @@ WARM_UP_JOBS = 200
 
 
 class ClusterFailedError(Exception):
-    """A daemon ended, or the cluster was not complete in time; its log is in the text."""
+    """A daemon ended by itself, was not there in time, or did not end well; with its log."""
 
 
 class Cluster:
@@ -84,18 +84,12 @@ class Cluster:
 
     def _stop(self) -> None:
         """The Broker first: what it has done, the Router still takes."""
+        codes = {}
         for role in ("broker", "pipeliner", "router"):
-            daemon = self._daemons.get(role)
-            if daemon is None:
-                continue
-            daemon.terminate()
-            try:
-                daemon.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
-            assert daemon.stdin is not None
-            daemon.stdin.close()
+            if role in self._daemons:
+                codes[role] = ended(self._daemons[role])
+        if any(codes.values()):
+            raise ClusterFailedError(f"Exit codes {codes}: {self._log.read_text()}")
 
     def wait_until_joined(self, manager: PipelineManager) -> None:
         """Until Pipeliner and Broker are there; raises ClusterFailedError."""
@@ -110,6 +104,19 @@ class Cluster:
         """Memory of all daemons, the nursery and the slots; Linux only."""
         found = [psutil.Process(daemon.pid) for daemon in self._daemons.values()]
         return pss_bytes(p.pid for d in found for p in (d, *d.children(recursive=True)))
+
+
+def ended(daemon: subprocess.Popen[bytes]) -> int:
+    """Its exit code; it is asked to stop, then killed."""
+    daemon.terminate()
+    try:
+        return daemon.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        return daemon.wait()
+    finally:
+        assert daemon.stdin is not None
+        daemon.stdin.close()
 
 
 def pss_bytes(pids: Iterable[int]) -> int:

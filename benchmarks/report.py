@@ -47,8 +47,8 @@ to the pool's: for rates (`/s`) more is better, for times and sizes less. Buildi
   warm-up. For the pool: its two processes, without the one that made it.
 - **throughput**: independent jobs. **layered**: each job waits for two random ones of the layer
   before. **small**: all submitted at once.
-- **latency**: `start` and `wait`, then the next pipeline. The fdatasync that its bar is made of is
-  measured before each run.
+- **latency**: `start` and `wait`, then the next pipeline. The fdatasync of its bar is measured
+  before and after each run; the shorter one counts.
 
 ## Run it
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SECOND_THOUGHT_S = 2.0
 FAILURES_SHOWN = 10
+RUNS_NAMED_MAX = 50
 
 timeout_option = click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after so many seconds."
@@ -73,13 +74,17 @@ def follow(
 def let_go(reach: Reach, runs: Sequence[str]) -> int:
     """The first Ctrl-C; a second one soon after cancels."""
     click.echo("\nThe runs go on; Ctrl-C again cancels them. To wait for them again:", err=True)
-    click.echo(f"pypelinin wait{reach.flag} {' '.join(runs)}", err=True)
+    back = f"wait{reach.flag} {' '.join(runs)}"
+    if len(runs) > RUNS_NAMED_MAX:
+        back = f"list{reach.flag} --state running"
+    click.echo(f"pypelinin {back}", err=True)
     try:
         time.sleep(SECOND_THOUGHT_S)
     except KeyboardInterrupt:
         with reach.manager(quiet=True) as manager:
             manager.cancel(runs)
-        click.echo(f"Cancelled: {' '.join(runs)}", err=True)
+        named = " ".join(runs) if len(runs) <= RUNS_NAMED_MAX else f"{len(runs):,} runs"
+        click.echo(f"Cancelled: {named}", err=True)
     return exits.INTERRUPTED
 
 

@@ -93,8 +93,9 @@ class Keeper:
                     for n in brokers(supervisor)
                 ]
             self._write()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._asked)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and a shell's & want it
+                    signal.signal(number, self._asked)
             self._tell({**asdict(self._entry()), "nodes": nodes})
             supervisor.watch()
         finally:

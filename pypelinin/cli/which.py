@@ -12,7 +12,7 @@ import click
 
 from pypelinin.cli.addresses import reachable
 from pypelinin.cli.settings import read_file
-from pypelinin.config import DEFAULT_API, DEFAULTS, merge
+from pypelinin.config import DEFAULT_API, merge
 from pypelinin.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -51,20 +51,17 @@ def _find(flag: str | None, environ: Mapping[str, str], directory: Path) -> Targ
         return Target(reachable(settings["api"], path), f"api in {path}")
     if given := environ.get("PYPELININ_API"):
         return Target(reachable(given, "PYPELININ_API"), "PYPELININ_API")
-    return _running(directory / DEFAULTS["journal"]) or Target(
-        DEFAULT_API, "the default", is_default=True
-    )
+    return _running(directory) or Target(DEFAULT_API, "the default", is_default=True)
 
 
-def _running(journal: Path) -> Target | None:
-    """The user's running cluster: this directory's if there is one, else the newest."""
-    from pypelinin.runtime.places import running_clusters
+def _running(directory: Path) -> Target | None:
+    from pypelinin.runtime.places import nearest_cluster, running_clusters
 
-    running = running_clusters()
-    if not running:
+    chosen = nearest_cluster(directory)
+    if chosen is None:
         return None
-    chosen = next((one for one in running if one.journal == str(journal)), running[0])
-    which = "your running cluster" if len(running) == 1 else f"one of your {len(running)} clusters"
+    others = len(running_clusters()) - 1
+    which = f"one of your {others + 1} clusters" if others > 0 else "your running cluster"
     return Target(chosen.api, f"{which}, journal {chosen.journal}")
 
 

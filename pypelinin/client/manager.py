@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ from pypelinin.graph.fingerprint import digest
 from pypelinin.ids import new_id
 from pypelinin.machine import Command
 from pypelinin.pipeline import Pipeline
+from pypelinin.runtime.places import nearest_cluster
 from pypelinin.runtime.sockets import PeerSocket
 from pypelinin.runtime.values import pack_value
 from pypelinin.wire import messages
@@ -53,12 +55,19 @@ POLL_S = 1.0
 R = TypeVar("R", bound=Record)
 
 
+def _running() -> str | None:
+    """The address of the cluster that `pypelinin up` keeps running for this user."""
+    found = nearest_cluster(Path.cwd())
+    return found.api if found else None
+
+
 class PipelineManager:
     """Starts pipelines on the cluster at *api* and follows them.
 
-    *broadcast* is optional; if given it must be the Router's. *deadline_s* bounds every
-    request (10 s). Raises Unreachable if nobody answers in that time, VersionMismatch if
-    the Router speaks another protocol.
+    Without *api* that is `PYPELININ_API`, else what this user started with `pypelinin up`,
+    else tcp://127.0.0.1:5555. *broadcast* is optional; if given it must be the Router's.
+    *deadline_s* bounds every request (10 s). Raises Unreachable if nobody answers in that
+    time, VersionMismatch if the Router speaks another protocol.
     """
 
     def __init__(
@@ -69,7 +78,7 @@ class PipelineManager:
         deadline_s: float | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self.api = api or os.environ.get("PYPELININ_API") or DEFAULT_API
+        self.api = api or os.environ.get("PYPELININ_API") or _running() or DEFAULT_API
         self.broadcast = broadcast
         self.limits = limits or Limits()
         self._deadline_s = self.limits.client_deadline_s if deadline_s is None else deadline_s

@@ -75,6 +75,8 @@ def load_workers(names: list[str]) -> dict[str, Any]:
                 "List its workers there: __all__ = ['MyWorker'].",
                 "",
             )
+        if type(listed) not in (list, tuple) or not all(type(n) is str for n in listed):
+            raise SetupError("TypeError", f"__all__ of {name} is no list of names.", "")
         for worker in listed:
             found = getattr(module, worker, None)
             if not callable(getattr(found, "process", None)):

@@ -15,7 +15,7 @@ def sample(node: str) -> dict[str, Any]:
     since the last call (0.0 in the first)."""
     memory = psutil.virtual_memory()
     disk = _disk()
-    network = psutil.net_io_counters()  # None where there are no interfaces
+    network: Any = psutil.net_io_counters()  # None where there are no interfaces
     host = {
         "cpu": {"cpu percent": psutil.cpu_percent(), "number of cpus": psutil.cpu_count()},
         "memory": {"total": memory.total, "free": memory.available, "percent": memory.percent},

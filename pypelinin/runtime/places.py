@@ -16,6 +16,7 @@ from typing import Self
 
 import psutil
 
+from pypelinin.config import DEFAULTS
 from pypelinin.errors import ClusterError
 
 NAMES_MAX = 1000
@@ -155,6 +156,13 @@ def running_clusters() -> list[RunningCluster]:
     """This user's clusters that `up` keeps running now, the newest first."""
     found = (cluster for cluster, alive in known_clusters() if alive)
     return sorted(found, key=lambda cluster: -cluster.started_at)
+
+
+def nearest_cluster(directory: Path) -> RunningCluster | None:
+    """The running cluster that is meant in *directory*: its own journal's, else the newest."""
+    running = running_clusters()
+    own = str(directory / DEFAULTS["journal"])
+    return next((one for one in running if one.journal == own), running[0] if running else None)
 
 
 def known_clusters() -> Iterator[tuple[RunningCluster, bool]]:

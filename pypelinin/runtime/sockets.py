@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import psutil
@@ -25,6 +26,8 @@ from pypelinin.wire.definitions import FRAME_BYTES_MAX
 from pypelinin.wire.messages import MESSAGES, NAMES, GetConfiguration, JoinBroker, JoinPipeliner
 
 OUTBOX_BYTES_MAX = 64 * 1024 * 1024
+QUEUED_MESSAGES_MAX = 1_000
+"""What ZeroMQ keeps for one peer before the outbox, which counts bytes, begins to fill."""
 MESSAGES_IN_TURN_MAX = 2_000
 _AGAIN = (zmq.EAGAIN, zmq.EHOSTUNREACH)
 
@@ -36,7 +39,7 @@ def new_context() -> zmq.Context[zmq.Socket[bytes]]:
 def _tune(socket: zmq.Socket[bytes]) -> None:
     socket.linger = 0
     socket.maxmsgsize = FRAME_BYTES_MAX + 1024
-    socket.sndhwm = socket.rcvhwm = 10_000
+    socket.sndhwm = socket.rcvhwm = QUEUED_MESSAGES_MAX
     socket.setsockopt(zmq.HEARTBEAT_IVL, 2_000)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 10_000)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -52,7 +55,12 @@ def is_loopback(address: str) -> bool:
     parts = urlsplit(address)
     if parts.scheme != "tcp":
         return True
-    return parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False  # the name of an interface, or "*"
 
 
 def _readable(socket: zmq.Socket[bytes]) -> bool:

@@ -8,7 +8,7 @@ from pypelinin.testing.network import Weather
 from pypelinin.testing.processes import BrokerProcess, MemberProcess, Process, RouterProcess
 from pypelinin.testing.world import World
 
-KINDS = 9
+KINDS = 10
 LONG_S = 9.0
 """Longer than every lease."""
 
@@ -38,7 +38,7 @@ class Faults:
         )
         if world.promises.forgetting:  # a message must not be older than what is forgotten
             world.network.weather.doubling = world.network.weather.jitter_s = 0.0
-        world.journal.commit_s = random.choice((0.001, 0.01, 0.1, 0.5, 3.0))
+        world.journal.commit_s = random.choice((0.001, 0.01, 0.1, 0.5))
         world.odds.death = random.choice((0.0, 0.0, 0.02, 0.1))
         world.odds.stall = random.choice((0.0, 0.02, 0.1))
         world.odds.bad_start = random.choice((0.0, 0.0, 0.2))
@@ -46,7 +46,7 @@ class Faults:
         self._mood = [random.choice((0.1, 1.0, 5.0)) for _ in range(KINDS)]
         if random.random() < 0.1:
             return  # a seed of weather alone
-        mean_s = random.choice((0.7, 1.5, 4.0))
+        mean_s = random.choice((1.5, 4.0, 8.0))
         when = random.expovariate(1 / mean_s)
         while when < self._until_s:
             world.timeline.at(when, self._strike)
@@ -72,7 +72,8 @@ class Faults:
             (5, lambda: self._crash(self._member())),
             (4, lambda: self._pause(self._member())),
             (2, lambda: self._pause(self._router)),
-            (4, self._crash_behind_a_back),
+            (3, self._crash_behind_a_back),
+            (3, self._crash_with_a_slow_disk),
             (4, self._cut),
             (2, self._reconnect),
             (2, self._drain),
@@ -113,6 +114,22 @@ class Faults:
             if self._random.random() < 0.5:
                 self._pause(member, self._random.uniform(0.5, 4.0))
         self._world.timeline.after(self._random.uniform(0.1, 1), lambda: self._crash(self._router))
+
+    def _crash_with_a_slow_disk(self) -> None:
+        """Much is done that the Router's death undoes."""
+        journal = self._world.journal
+        before, journal.commit_s = journal.commit_s, 5.0
+
+        def crash() -> None:
+            if not self._over:
+                journal.commit_s = before
+            self._crash(self._router)
+            if self._random.random() < 0.5:
+                self._crash_behind_a_back()
+
+        if self._random.random() < 0.5:
+            self._crash_behind_a_back()
+        self._world.timeline.after(self._random.uniform(0.2, 3), crash)
 
     def _cut(self) -> None:
         member = self._member().name

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import signal
 
+import pytest
+
+from pypelinin.cli import follow
+from pypelinin.cli.which import Reach
 from tests.integration.cli.commands import Home, until
 
 
@@ -93,3 +97,13 @@ def test_the_way_back_names_the_cluster_that_was_named(shut: Home) -> None:
         assert f"pypelinin wait --api {api} {run}" in command.err
     shut.open_gate()
     shut.fine("wait", run)
+
+
+def test_the_way_back_from_very_many_runs_is_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(follow, "SECOND_THOUGHT_S", 0.0)
+    runs = [str(number) for number in range(follow.RUNS_NAMED_MAX + 1)]
+    assert follow.let_go(Reach("tcp://127.0.0.1:1", None, quiet=True), runs) == 130
+    back = "pypelinin list --api tcp://127.0.0.1:1 --state running"
+    assert capsys.readouterr().err.splitlines()[-1] == back

@@ -159,8 +159,8 @@ def test_an_interrupt_at_any_moment_leaves_nothing(place: Path) -> None:
     for step in range(12):
         with pytest.raises(KeyboardInterrupt):
             interrupted_after(0.03 * step)
-        assert kept() == {}
-        until(lambda: list((place / "tmp").iterdir()) == [])
+        until(lambda: kept() == {}, "the end of all daemons")
+        until(lambda: list((place / "tmp").iterdir()) == [], "an empty directory")
 
 
 def interrupted_after(seconds: float) -> None:

@@ -73,6 +73,17 @@ def test_what_was_accepted_goes_on_with_the_next_up(home: Home) -> None:
     assert home.fine("wait", run).startswith(f"{run} done ")
 
 
+def test_a_program_finds_it_too(home: Home) -> None:
+    home.write("ask.py", "import pypelinin\nprint(pypelinin.PipelineManager().api, end='')\n")
+    with home.start("ask.py", module=False) as before:
+        assert before.ends() == 0, before.err
+        assert before.out == "tcp://127.0.0.1:5555"
+    home.fine(*UP)
+    with home.start("ask.py", module=False) as program:
+        assert program.ends() == 0, program.err
+        assert program.out == home.cluster()["api"]
+
+
 def test_two_at_once_make_one_cluster(home: Home) -> None:
     with home.start(*UP, "--json") as one, home.start(*UP, "--json") as other:
         assert (one.ends(), other.ends()) == (0, 0), one.err + other.err
@@ -264,6 +275,10 @@ def test_workers_that_cannot_be_loaded(home: Home, module: str | None, said: str
     refused(home, said, "--workers", "odd")
 
 
+def test_what_cannot_start_in_the_background_says_the_same(home: Home) -> None:
+    refused(home, "The workers module 'odd' cannot be imported", "--workers", "odd", "--detach")
+
+
 @pytest.mark.parametrize(
     ("store", "said"),
     [
@@ -282,15 +297,14 @@ def test_a_store_that_cannot_be_made(home: Home, store: str, said: str) -> None:
 
 
 def refused(home: Home, said: str, *options: str) -> None:
-    """Both ways of starting say the same one message, and leave nothing."""
-    for way in ((), ("--detach",)):
-        done = home.run("up", *way, *FREE, "--slots", "1", *options)
-        assert done.returncode in (4, 6), done.stderr
-        lines = [line for line in done.stderr.splitlines() if line.startswith("pypelinin up: ")]
-        assert len(lines) == 1, done.stderr
-        assert said in lines[0]
-        assert done.stdout == ""
-        assert "Traceback" not in done.stderr
+    """It says so in one message, and leaves nothing."""
+    done = home.run("up", *FREE, "--slots", "1", *options)
+    assert done.returncode in (4, 6), done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("pypelinin up: ")]
+    assert len(lines) == 1, done.stderr
+    assert said in lines[0]
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
     left = [role_of(process) for process in psutil.process_iter() if mine(process, home)]
     assert not any(left)
     assert home.fine("down").startswith("Nothing to stop")

@@ -18,6 +18,7 @@ from pypelinin.runtime.places import (
     ProcessMark,
     RunningCluster,
     known_clusters,
+    nearest_cluster,
     running_clusters,
     runtime_directory,
 )
@@ -122,6 +123,18 @@ def test_the_newest_comes_first(tmp_path: Path) -> None:
         assert file.take()
         file.write(cluster_of(tmp_path / str(age), "tcp://127.0.0.1:1", started_at=age))
     assert [cluster.started_at for cluster in running_clusters()] == [2.0, 1.0]
+    for file in files:
+        file.close()
+
+
+def test_a_directory_means_the_cluster_of_its_journal_else_the_newest(tmp_path: Path) -> None:
+    assert nearest_cluster(tmp_path) is None
+    files = [ClusterFile(tmp_path / name) for name in (".pypelinin", "other")]
+    for file, name, age in zip(files, (".pypelinin", "other"), (1.0, 2.0), strict=True):
+        assert file.take()
+        file.write(cluster_of(tmp_path / name, f"tcp://{name}:1", started_at=age))
+    found = [nearest_cluster(place) for place in (tmp_path, tmp_path / "other")]
+    assert [one.api for one in found if one] == ["tcp://.pypelinin:1", "tcp://other:1"]
     for file in files:
         file.close()
 

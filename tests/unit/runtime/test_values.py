@@ -67,7 +67,7 @@ def test_deep_nesting_is_pickled_or_refused() -> None:
     assert unpack_value(pack_value("it", value)) == value
     for _ in range(100_000):
         value = [value]
-    with pytest.raises(NotPicklable, match="it cannot be sent: .*recursion"):
+    with pytest.raises(NotPicklable, match=r"it cannot be sent: .*recursion"):
         pack_value("it", value)
     while value != "bottom":  # or freeing it would recurse as well
         value = value[0]
