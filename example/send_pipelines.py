@@ -49,7 +49,8 @@ def main() -> int:
         if pipeline.state == "done":
             print(f"{pipeline.data['url']}: {result_file(pipeline)} ({pipeline.duration:.2f} s)")
         else:
-            print(f"{pipeline.data['url']}: {pipeline.state}, {pipeline.error}")
+            why = f", {pipeline.error.type}: {pipeline.error.text}" if pipeline.error else ""
+            print(f"{pipeline.data['url']}: {pipeline.state}{why}")
     print(f"results in {RESULTS}")
     return 0 if all(pipeline.state == "done" for pipeline in pipelines) else 1
 

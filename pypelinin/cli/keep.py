@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import psutil
 
 from pypelinin.cli.addresses import host_port
 from pypelinin.cli.supervisor import ROLES, Supervisor
@@ -59,7 +62,11 @@ def _free(address: str) -> str:
 
 
 class Keeper:
-    """One cluster from start to end. *tell* gets a document once it runs; see `document`."""
+    """One cluster from start to end.
+
+    *tell* gets a document once it runs: the fields of `RunningCluster`, and nodes (name, slots,
+    workers). *log* is the file this process logs to, if it does.
+    """
 
     def __init__(
         self,
@@ -70,7 +77,7 @@ class Keeper:
     ) -> None:
         roles = [role for role in ROLES if role in values["roles"]]
         self._supervisor = Supervisor(
-            values, roles, output=sys.stderr, say=self._say, changed=self._write
+            values, roles, output=sys.stderr, say=self._say, changed=self._rewrite
         )
         self._journal = str(values["journal"])
         self._file = file
@@ -110,7 +117,10 @@ class Keeper:
 
     def _entry(self) -> RunningCluster:
         supervisor = self._supervisor
-        marks = {role: ProcessMark.of(d.process.pid) for role, d in supervisor.daemons.items()}
+        marks = {}
+        for role, daemon in supervisor.daemons.items():
+            with contextlib.suppress(psutil.NoSuchProcess):  # dead, to be started again soon
+                marks[role] = ProcessMark.of(daemon.process.pid)
         return RunningCluster(
             self._journal, supervisor.api, supervisor.broadcast, self._started_at, self._log,
             ProcessMark.of(os.getpid()), marks,
@@ -119,9 +129,17 @@ class Keeper:
     def _write(self) -> None:
         self._file.write(self._entry())
 
+    def _rewrite(self) -> None:
+        """A cluster goes on if its file cannot be written; only others do not find it."""
+        try:
+            self._write()
+        except OSError as error:
+            self._say(f"The file that tells of this cluster cannot be written: {error}.")
+
     def _say(self, line: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        print(f"{stamp} - up - {line}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a full disk, a closed terminal
+            print(f"{stamp} - up - {line}", file=sys.stderr, flush=True)
 
 
 def detached(values: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> int:

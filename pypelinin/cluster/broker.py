@@ -183,9 +183,10 @@ class Broker:
     def _received(self, envelope: Envelope, now: float) -> list[Command]:
         if isinstance(envelope.message, Configuration):
             return self._configure(envelope.message, now)
-        if not self._configured and isinstance(envelope.message, Refused):
+        if isinstance(envelope.message, Refused):
             refusal = envelope.message.refusal
-            return [Stop(f"{refusal.what} {refusal.remedy}".strip())]
+            if not self._configured or refusal.code == "name taken":
+                return [Stop(f"{refusal.what} {refusal.remedy}".strip())]
         message, commands = self.member.receive(envelope, now)
         if self.member.link is not None:
             self._acknowledged(self.member.link.sent - self.member.link.unacknowledged)

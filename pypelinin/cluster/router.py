@@ -98,7 +98,7 @@ class Router:
         self._wall_offset_s = wall_offset_s
         self._new_cluster = new_cluster
         self._started_at = 0.0
-        self._stopping = False
+        self._stop_after: int | None = None
         self._progress_at = 0.0
         self._awaited: dict[int, float] = {}
         self._old: list[RunRecord] = []
@@ -138,6 +138,7 @@ class Router:
         if self.desk.begin_turn(now):
             for node in self._awaited:
                 self._awaited[node] = now + self.limits.node_lease_s
+        stopping = False
         for event in batch:
             match event:
                 case Received(peer, envelope):
@@ -152,12 +153,16 @@ class Router:
                 case Malformed(peer, code, what):
                     self.scribe.answer(peer, Refused(0, refuse(code, what)))
                 case Drain():
-                    self._stopping = True
+                    stopping = True
                 case CommitFailed(what):
                     return [Stop(f"The journal takes no more rows: {what}")]
         self._due(now)
         commands = self._end_turn(now)
-        if self._stopping and self.desk.durable >= self.state.lsn:
+        if stopping:
+            if self._stop_after is not None:
+                return [*commands, Stop()]  # asked twice
+            self._stop_after = self.state.lsn
+        if self._stop_after is not None and self.desk.durable >= self._stop_after:
             self.desk.ping(float("inf"))  # what was taken in is safe: let the members know
             return [*commands, *self.scribe.take(), Stop()]
         return commands

@@ -229,7 +229,9 @@ class Router(Daemon):
     def _on_commit(self, lsn: int, error: str) -> None:
         self.committed = (lsn, error)
         loop, world = self._loop, self._world
-        if loop is not None and (error or world is None or world.awaits_commit):
+        if loop is None:
+            return
+        if error or loop.asked_to_stop or world is None or world.awaits_commit:
             loop.wake()
 
     def _recover(self, journal: Journal) -> tuple[RouterMachine, list[Command]]:

@@ -43,6 +43,7 @@ class Loop:
         self._woken.setblocking(False)
         self._wake.setblocking(False)
         self._signals = 0
+        self.asked_to_stop = False
         self._check = bool(os.environ.get("PYPELININ_CHECK"))
 
     def wake(self) -> None:
@@ -52,6 +53,7 @@ class Loop:
 
     def stop(self) -> None:
         """Ask the machine to end, as SIGTERM does; from any thread."""
+        self.asked_to_stop = True
         self._signals += 1
         self.wake()
 

@@ -85,13 +85,12 @@ class Slots:
 
     def start(self, number: int) -> None:
         """Fork a slot and let it load the user's modules; answered by SlotStarted."""
-        self._ensure_nursery()
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        token_read, token_write = os.pipe()
-        os.set_blocking(token_read, False)
-        os.set_blocking(token_write, False)
-        slot = _Slot(number, ours, token_read, token_write)
+        try:
+            self._ensure_nursery()
+            slot, theirs = _opened(number)
+        except OSError as error:  # too many open files, or processes
+            self._pending += self._not_started(number, str(error))
+            return
         self._slots[number] = slot
         setup = self.setup
         self._send(slot, ["setup", setup.path, setup.workers, setup.store, setup.configuration])
@@ -326,6 +325,9 @@ class Slots:
         if slot is None or slot.pid:
             return []
         self._drop(slot)
+        return self._not_started(number, why)
+
+    def _not_started(self, number: int, why: str) -> list[Event]:
         if number == SERVICE:
             return []
         text = f"no process could be started for the slot: {why}"
@@ -398,6 +400,21 @@ class Slots:
         for slot in list(self._slots.values()):
             self._drop(slot)
         self._close_nursery()
+
+
+def _opened(number: int) -> tuple[_Slot, socket.socket]:
+    """A slot, and its process's end of the link."""
+    ours, theirs = socket.socketpair()
+    try:
+        token_read, token_write = os.pipe()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    ours.setblocking(False)
+    os.set_blocking(token_read, False)
+    os.set_blocking(token_write, False)
+    return _Slot(number, ours, token_read, token_write), theirs
 
 
 def ending(status: int, node: str) -> Failure:

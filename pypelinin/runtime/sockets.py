@@ -26,7 +26,7 @@ from pypelinin.wire.definitions import FRAME_BYTES_MAX
 from pypelinin.wire.messages import MESSAGES, NAMES, GetConfiguration, JoinBroker, JoinPipeliner
 
 OUTBOX_BYTES_MAX = 64 * 1024 * 1024
-QUEUED_MESSAGES_MAX = 1_000
+QUEUED_MESSAGES_MAX = 100
 """What ZeroMQ keeps for one peer before the outbox, which counts bytes, begins to fill."""
 MESSAGES_IN_TURN_MAX = 2_000
 _AGAIN = (zmq.EAGAIN, zmq.EHOSTUNREACH)
@@ -102,6 +102,7 @@ class RouterSockets:
         self.broadcast = self.context.socket(zmq.PUB)
         _tune(self.api)
         _tune(self.broadcast)
+        self.broadcast.sndhwm = 10_000  # hints are small, and dropped when a listener is slow
         self.api.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.api.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._outboxes: dict[bytes, _Outbox] = {}

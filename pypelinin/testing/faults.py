@@ -124,12 +124,13 @@ class Faults:
             if not self._over:
                 journal.commit_s = before
             self._crash(self._router)
-            if self._random.random() < 0.5:
-                self._crash_behind_a_back()
 
-        if self._random.random() < 0.5:
-            self._crash_behind_a_back()
-        self._world.timeline.after(self._random.uniform(0.2, 3), crash)
+        delay_s = self._random.uniform(0.2, 3)
+        self._world.timeline.after(delay_s, crash)
+        for member in self._members:
+            if self._random.random() < 0.4:  # what it says meanwhile comes to the next life
+                until = self._world.timeline.now + delay_s + self._random.uniform(0.1, 2)
+                self._world.network.cut((member.name, self._router.name), until)
 
     def _cut(self) -> None:
         member = self._member().name

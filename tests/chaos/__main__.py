@@ -135,8 +135,8 @@ def main() -> int:
     print(f"{time.monotonic() - began:.0f} s; pipelines: {dict(states)}; jobs: {chaos.jobs:,}")
     if history is not None:
         print(
-            f"{history.epochs} epochs, {len(history.outcomes):,} outcomes, {history.lost} lots lost,"
-            f" {len(history.again)} tried again, {sum(history.hand_outs.values()):,} hand-outs"
+            f"{history.epochs} epochs, {len(history.outcomes):,} outcomes, {history.lost} lots lost"
+            f", {len(history.again)} tried again, {sum(history.hand_outs.values()):,} hand-outs"
         )
         history.recorded_once(chaos.jobs)
     return 0 if set(states) == {"done"} else 1

@@ -134,13 +134,16 @@ class RealCluster:
         prefix: Iterable[str] = (),
         *,
         api: str | None = None,
+        node: str | None = None,
+        runtime: Path | None = None,
         workers: Iterable[str] | None = None,
         slots: int | None = None,
         labels: Mapping[str, str] | None = None,
         store: str | None = None,
     ) -> None:
         options = {
-            "name": name,
+            "name": node or name,
+            "runtime": str(runtime or self.directory),
             "workers": list(workers or self._workers),
             "slots": slots or self._slots,
             "labels": dict(labels or {}),
@@ -166,7 +169,7 @@ class RealCluster:
             **self._environment,
             MARK: self._mark,
             "PYTHONPATH": str(ROOT),
-            "XDG_RUNTIME_DIR": str(self.directory),
+            "XDG_RUNTIME_DIR": options.get("runtime", str(self.directory)),
             "PYPELININ_CHECK": "1" if self._check else "",
         }
         with self.log_path(name).open("ab") as log:

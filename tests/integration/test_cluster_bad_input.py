@@ -565,6 +565,22 @@ def test_beyond_loopback_only_with_a_word(tmp_path: Path, host: str) -> None:
         assert "Cannot bind tcp://192.0.2.1:*" in text
 
 
+def test_two_hosts_of_one_name(tmp_path: Path) -> None:
+    """They cannot know of each other; the first one is told why it has to go."""
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    data = {"log": str(log), "gate": str(gate)}
+    with RealCluster(tmp_path / "c", pipeliners=0, slots=1) as cluster:
+        manager = cluster.manager()
+        manager.start(pipeline := Pipeline({Job("Gate"): Job("Noop")}, data=data))
+        until(lambda: notes(log), "its begin")
+        cluster.start_broker("broker-x", node="broker-1", runtime=tmp_path / "another host")
+        assert cluster.wait_end("broker-1") == 1
+        assert "Another Broker with the name 'broker-1' joined" in cluster.log("broker-1")
+        gate.touch()
+        manager.wait(pipeline, timeout=20)
+        still_works(cluster)
+
+
 # --- daemons without a Router -----------------------------------------------------------------
 
 
@@ -610,6 +626,49 @@ def test_daemons_started_before_the_router(tmp_path: Path) -> None:
         cluster.restart("router")
         cluster.joined(1)
         still_works(cluster)
+
+
+def test_a_broker_that_is_killed_takes_all_its_processes_along(tmp_path: Path) -> None:
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    with RealCluster(tmp_path / "c", pipeliners=0) as cluster:
+        cluster.manager().start(
+            Pipeline({Job("Gate", {"log": str(log), "gate": str(gate)}): Job("Noop")})
+        )
+        until(lambda: notes(log), "its begin")
+        cluster.kill("broker-1")
+        until(lambda: len(cluster.own_processes()) == 1, "only the Router is left")
+        gate.touch()
+        cluster.restart("broker-1")
+        cluster.manager().wait([run.run for run in cluster.manager().list_runs()], timeout=20)
+
+
+def test_daemons_that_are_ended_while_they_start(tmp_path: Path) -> None:
+    """At whatever moment: they end, soon, with everything they started."""
+    (tmp_path / "slow_jobs.py").write_text("import time\ntime.sleep(100)\n__all__ = []\n")
+    with RealCluster(tmp_path, brokers=0, pipeliners=0) as cluster:
+        for number in range(8):
+            names = [f"broker-{number}", f"broker-s{number}", f"pipeliner-{number}"]
+            cluster.start_broker(names[0])
+            cluster.start_broker(names[1], workers=["slow_jobs"])
+            cluster.start_pipeliner(names[2])
+            time.sleep(0.08 * number)  # the moments are what is tested
+            for name in names:
+                cluster.send_signal(name, signal.SIGTERM)
+            for name in names:
+                assert cluster.wait_end(name) in (0, -signal.SIGTERM)
+            cluster.kill("router", signal.SIGTERM)
+            cluster.restart("router", wait=False)
+            time.sleep(0.02 * number)
+            assert cluster.kill("router", signal.SIGTERM) in (0, -signal.SIGTERM)
+            until(lambda: not cluster.own_processes(), "the end of all")
+            cluster.restart("router")
+        still_works_with_a_new_broker(cluster)
+
+
+def still_works_with_a_new_broker(cluster: RealCluster) -> None:
+    cluster.start_broker("broker-1")
+    cluster.joined(1)
+    still_works(cluster)
 
 
 # --- Ctrl-C -----------------------------------------------------------------------------------

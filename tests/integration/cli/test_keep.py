@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from pathlib import Path
@@ -76,3 +77,17 @@ def test_only_a_taken_port_is_exchanged() -> None:
         free.close()
         found = keep.with_free_ports({"api": here, "broadcast": there, "slots": 1})
     assert found == {"api": "tcp://127.0.0.1:0", "broadcast": there, "slots": 1}
+
+
+def test_a_file_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ClusterFile(tmp_path / "journal")
+    keeper = keep.Keeper({"roles": [], "journal": "j"}, file, lambda document: None)
+    keeper._rewrite()
+    shutil.rmtree(tmp_path / "pypelinin")
+    keeper._rewrite()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert " - up - The file that tells of this cluster cannot be written: " in said
+    keeper._supervisor.close()

@@ -31,7 +31,7 @@ def daemons(home: Home) -> dict[str, int]:
 
 def replaced(home: Home, role: str, pid: int) -> bool:
     """Whether another daemon has the role and has joined."""
-    if daemons(home)[role] == pid:
+    if daemons(home).get(role, pid) == pid:
         return False
     done = home.run("status", "--json", "--deadline", "1")
     if done.returncode:
@@ -185,6 +185,11 @@ def test_a_daemon_that_was_killed_is_started_again(home: Home) -> None:
     for role in ("router", "broker", "pipeliner"):
         os.kill(first[role], signal.SIGKILL)
         until(lambda role=role: replaced(home, role, first[role]), f"a new {role}")  # type: ignore[misc]
+    second = daemons(home)
+    for role in ("router", "broker", "pipeliner"):
+        os.kill(second[role], signal.SIGKILL)
+    for role in ("router", "broker", "pipeliner"):
+        until(lambda role=role: replaced(home, role, second[role]), f"a new {role}")  # type: ignore[misc]
     assert home.cluster()["api"] == api
     assert home.json("list")["runs"][0]["id"] == run
     assert home.fine("submit", "menu.py:meal", "--wait").split()[2] == "done"

@@ -223,10 +223,10 @@ def test_a_full_disk_is_told(directory: Path) -> None:
     watch = Watch()
     journal = opened(directory, watch)
     list(journal.rows())
-    journal._db.execute("PRAGMA max_page_count = 20")
+    journal._db.execute("PRAGMA max_page_count = 20")  # what is there already: 1,000 free pages
     journal.start()
     for number in range(1, 200):
-        journal.append(Write(number, row(number, 1000)))
+        journal.append(Write(number, row(number, 100_000)))
         journal.hurry()
         if watch.said and watch.said[-1][1]:
             break

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -479,6 +480,24 @@ def test_a_slot_that_could_not_be_forked(driver: Driver) -> None:
     slots._control = real
     theirs.close()
     ours.close()
+
+
+def test_too_many_open_files(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.start(0)
+    before = psutil.Process().num_fds()
+
+    def full() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe", full)
+    driver.slots.start(1)
+    driver.slots.save_monitoring({})
+    (event,) = driver.until(lambda: driver.of(SlotStarted, 1))
+    assert "Too many open files" in event.failure.text
+    assert psutil.Process().num_fds() == before
+    monkeypatch.undo()
+    driver.run("Noop")
+    driver.until(driver.statuses)
 
 
 def test_closing_leaves_nothing(tmp_path: Path) -> None:
