@@ -82,7 +82,7 @@ class PipelineManager:
         self.broadcast = broadcast
         self.limits = limits or Limits()
         self._deadline_s = self.limits.client_deadline_s if deadline_s is None else deadline_s
-        self._submitter = f"{getpass.getuser()}@{socket.gethostname()}"
+        self._submitter = _submitter()
         self._client = Client(self.limits)
         self._peer = PeerSocket(self.api)
         self._pipelines: dict[str, Pipeline] = {}
@@ -470,6 +470,13 @@ class PipelineManager:
                 self._peer.send(command.envelope)
             elif isinstance(command, Reconnect):
                 self._peer.reconnect()
+
+
+def _submitter() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a uid without an entry, as in some containers
+        return f"{os.getuid()}@{socket.gethostname()}"
 
 
 def _take(pipeline: Pipeline, status: RunStatus) -> None:

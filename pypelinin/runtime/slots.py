@@ -360,7 +360,7 @@ class Slots:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
             self._nursery = subprocess.Popen(
-                [sys.executable, "-m", "pypelinin.runtime.nursery", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "pypelinin.runtime.nursery", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pypelinin.testing.network import Weather
-from pypelinin.testing.processes import BrokerProcess, MemberProcess, Process, RouterProcess
+from pypelinin.testing.processes import (
+    BrokerProcess,
+    MemberProcess,
+    PipelinerProcess,
+    Process,
+    RouterProcess,
+)
 from pypelinin.testing.world import World
 
 KINDS = 10
@@ -73,7 +79,7 @@ class Faults:
             (4, lambda: self._pause(self._member())),
             (2, lambda: self._pause(self._router)),
             (3, self._crash_behind_a_back),
-            (3, self._crash_with_a_slow_disk),
+            (4, self._crash_with_a_slow_disk),
             (4, self._cut),
             (2, self._reconnect),
             (2, self._drain),
@@ -125,10 +131,11 @@ class Faults:
                 journal.commit_s = before
             self._crash(self._router)
 
-        delay_s = self._random.uniform(0.2, 3)
+        delay_s = self._random.uniform(0.3, 3)
         self._world.timeline.after(delay_s, crash)
         for member in self._members:
-            if self._random.random() < 0.4:  # what it says meanwhile comes to the next life
+            likely = 0.8 if isinstance(member, PipelinerProcess) else 0.3
+            if self._random.random() < likely:  # what it says meanwhile comes to the next life
                 until = self._world.timeline.now + delay_s + self._random.uniform(0.1, 2)
                 self._world.network.cut((member.name, self._router.name), until)
 

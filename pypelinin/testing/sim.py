@@ -60,7 +60,7 @@ class ClusterSim(World):
         self.router: RouterProcess = RouterProcess(self)
         self.brokers = self._random_brokers()
         self.pipeliners = [
-            PipelinerProcess(self, f"pipeliner {i}") for i in range(self.random.choice((0, 1, 2)))
+            PipelinerProcess(self, f"pipeliner {i}") for i in range(self.random.choice((0, 1, 1, 2)))
         ]
         self.clients = [
             ClientProcess(self, f"client {i}") for i in range(self.random.choice((1, 2)))
@@ -81,7 +81,7 @@ class ClusterSim(World):
             kill_grace_s=3.0,
             lot_jobs_max=choice((1, 4, 20)),
             batch_jobs_max=choice((2, 5, 10_000)),
-            resident_jobs_max=choice((0, 3, 1000)),
+            resident_jobs_max=choice((0, 2, 1000)),
             lost_max=choice((1, 1000, 1000)),
             retry_max_s=4.0,
             history_s=15.0 if self.promises.forgetting else 1e6,

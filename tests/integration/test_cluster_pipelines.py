@@ -223,6 +223,15 @@ def test_retries_until_it_works(bare: RealCluster, tmp_path: Path) -> None:
     assert len(notes(tmp_path / "other")) == 2
 
 
+def test_the_error_is_that_of_the_job_that_failed_for_good(
+    bare: RealCluster, tmp_path: Path
+) -> None:
+    again = Job("FailTwice", {"log": str(tmp_path / "log")}, retries=5)
+    manager = bare.manager()
+    with pytest.raises(Failed, match=r"Job 'Fail' of run .* no such luck"):
+        manager.run(Pipeline({again: Job("Fail")}))
+
+
 def test_a_higher_priority_goes_first(bare: RealCluster, tmp_path: Path) -> None:
     log, gate = tmp_path / "log", tmp_path / "gate"
     data = {"log": str(log), "gate": str(gate)}
@@ -492,6 +501,33 @@ def test_a_pipeline_of_many_jobs_in_parts(tmp_path: Path, resident_jobs_max: int
         described, answer = manager.describe(str(pipeline.id))
         assert len(described.jobs) == 60_501
         assert set(answer.blobs[1]) == {1}
+
+
+def test_large_data(tmp_path: Path) -> None:
+    """Of jobs and of pipelines, in lots that would be larger than any frame."""
+    with RealCluster(tmp_path, check=False) as cluster:
+        manager = cluster.manager()
+        manager.run(Pipeline({tuple(Job("Noop", name=str(n)) for n in range(50)): None}))
+        jobs = tuple(Job("Noop", "x" * 500_000, name=str(n)) for n in range(60))
+        manager.run(Pipeline({jobs: Job("Noop")}), timeout=30)
+        manager.run([Pipeline({Job("Noop"): None}, "x" * 1_000_000) for _ in range(30)], timeout=30)
+
+
+def test_thousands_of_failures(tmp_path: Path) -> None:
+    """Of pipelines and of jobs, with texts that together are larger than any message."""
+    with RealCluster(tmp_path, check=False) as cluster:
+        manager = cluster.manager()
+        pipelines = [Pipeline({Job("Fail"): None}) for _ in range(2000)]
+        manager.run(pipelines, timeout=30, raise_on_failure=False)
+        assert all(isinstance(manager.error(pipeline), Failed) for pipeline in pipelines)
+        assert len(manager.list_runs("failed", limit=1000)) == 1000
+        late = cluster.manager()
+        attached = [late.attach(str(pipeline.id)) for pipeline in pipelines[:20]]
+        assert {pipeline.state for pipeline in attached} == {"failed"}
+        jobs = tuple(Job("RaiseLong", name=str(n)) for n in range(200))
+        manager.run(pipeline := Pipeline({jobs: None}), timeout=30, raise_on_failure=False)
+        _, described = manager.describe(str(pipeline.id))
+        assert (described.status.failed, len(described.failures)) == (200, 100)
 
 
 def test_monitoring_and_json_of_a_file_store(tmp_path: Path) -> None:

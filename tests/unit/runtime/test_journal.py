@@ -87,6 +87,30 @@ def directory(tmp_path: Path) -> Path:
 # --- writing and reading ----------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def _short_files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that hold nothing but rows, so that damage hits them; the padding has one test."""
+    if "padded" not in request.node.name:
+        monkeypatch.setattr("pypelinin.runtime.journal._extend_wal", lambda *_: None)
+
+
+def test_a_padded_wal_does_not_grow_and_is_padded_once(directory: Path) -> None:
+    sizes = []
+    for number in (1, 2):
+        watch = Watch()
+        journal = opened(directory, watch)
+        list(journal.rows())
+        wal = directory / "journal.sqlite-wal"
+        sizes.append(wal.stat().st_size)
+        journal.start()
+        write(journal, number)
+        journal.hurry()
+        watch.durable(number)
+        assert wal.stat().st_size == sizes[-1] > 4_000_000
+        freeze(journal, directory)
+    assert [lsn for lsn, _ in read(directory)] == [1, 2]
+
+
 def test_what_was_committed_is_read_again_in_order(directory: Path) -> None:
     watch = Watch()
     with opened(directory, watch) as journal:
@@ -223,10 +247,10 @@ def test_a_full_disk_is_told(directory: Path) -> None:
     watch = Watch()
     journal = opened(directory, watch)
     list(journal.rows())
-    journal._db.execute("PRAGMA max_page_count = 20")  # what is there already: 1,000 free pages
+    journal._db.execute("PRAGMA max_page_count = 20")
     journal.start()
     for number in range(1, 200):
-        journal.append(Write(number, row(number, 100_000)))
+        journal.append(Write(number, row(number, 1000)))
         journal.hurry()
         if watch.said and watch.said[-1][1]:
             break
