@@ -8,7 +8,6 @@ what says "accepted" or "finished" waits: answers to clients and acknowledgement
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 from pypelinin.cluster import answers
@@ -25,6 +24,7 @@ from pypelinin.cluster.events import (
     Stop,
 )
 from pypelinin.cluster.images import Compaction, restore
+from pypelinin.cluster.news import News
 from pypelinin.cluster.planning import RESIDENT, Planning
 from pypelinin.cluster.refusals import refuse
 from pypelinin.cluster.runs import RunRecord
@@ -35,7 +35,7 @@ from pypelinin.errors import BadMessage
 from pypelinin.graph import states
 from pypelinin.ids import fence_epoch
 from pypelinin.machine import Command, Event
-from pypelinin.wire.codec import Record, unpack_record
+from pypelinin.wire.codec import Envelope, Record, unpack_record
 from pypelinin.wire.definitions import BATCH_ROWS_MAX, FRAME_BYTES_MAX
 from pypelinin.wire.messages import (
     AddJob,
@@ -43,7 +43,6 @@ from pypelinin.wire.messages import (
     Cancel,
     Cluster,
     Configuration,
-    ForgetRuns,
     GetCluster,
     GetConfiguration,
     GetDefinition,
@@ -58,7 +57,6 @@ from pypelinin.wire.messages import (
     Leave,
     NodeStatus,
     PipelineAdded,
-    PipelineFinished,
     PipelineSettled,
     Progress,
     Refused,
@@ -69,8 +67,6 @@ from pypelinin.wire.messages import (
 from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed
 
 CLOCK_OFF_S = 5.0
-PROGRESS_S = 0.1
-"""At most one "job finished" event in this time."""
 
 
 class Router:
@@ -92,6 +88,7 @@ class Router:
         self.compaction = Compaction(self.state, limits)
         self.planning = Planning(self.scribe, self.desk, limits)
         self.dispatch = Dispatch(self.scribe, self.desk, self.planning, limits)
+        self.news = News(self.scribe, self.desk, self.dispatch, limits)
         self._values = values
         self._broadcast = broadcast
         self._version = version
@@ -99,13 +96,9 @@ class Router:
         self._new_cluster = new_cluster
         self._started_at = 0.0
         self._stop_after: int | None = None
-        self._progress_at = 0.0
         self._awaited: dict[int, float] = {}
         self._old: list[RunRecord] = []
         self._retention_at = 0.0
-        self._finished: list[RunRecord] = []
-        self._forgettable: list[int] = []
-        self._forget_at = 0.0
 
     # --- life --------------------------------------------------------------------------
 
@@ -138,41 +131,45 @@ class Router:
         if self.desk.begin_turn(now):
             for node in self._awaited:
                 self._awaited[node] = now + self.limits.node_lease_s
-        stopping = False
+        drains = 0
         for event in batch:
             match event:
                 case Received(peer, envelope):
-                    if envelope.session:
-                        found = self.desk.receive(peer, envelope, now)
-                        if found is not None:
-                            self._from_member(*found, now)
-                    else:
-                        self._request(peer, envelope.message, now)
+                    self._received(peer, envelope, now)
                 case Committed(lsn):
                     self.desk.committed(lsn)
                 case Malformed(peer, code, what):
                     self.scribe.answer(peer, Refused(0, refuse(code, what)))
                 case Drain():
-                    stopping = True
+                    drains += 1
                 case CommitFailed(what):
                     return [Stop(f"The journal takes no more rows: {what}")]
         self._due(now)
-        commands = self._end_turn(now)
-        if stopping:
-            if self._stop_after is not None:
-                return [*commands, Stop()]  # asked twice
+        return self._end_turn(now) + self._ending(drains)
+
+    def _received(self, peer: bytes, envelope: Envelope, now: float) -> None:
+        if not envelope.session:
+            self._request(peer, envelope.message, now)
+            return
+        found = self.desk.receive(peer, envelope, now)
+        if found is not None:
+            self._from_member(*found, now)
+
+    def _ending(self, drains: int) -> list[Command]:
+        """Asked to end: when all is durable and the members know it; asked twice: now."""
+        if (drains and self._stop_after is not None) or drains > 1:
+            return [Stop()]
+        if drains:
             self._stop_after = self.state.lsn
-        if self._stop_after is not None and self.desk.durable >= self._stop_after:
-            self.desk.ping(float("inf"))  # what was taken in is safe: let the members know
-            return [*commands, *self.scribe.take(), Stop()]
-        return commands
+        if self._stop_after is None or self.desk.durable < self._stop_after:
+            return []
+        self.desk.ping(float("inf"))
+        return [*self.scribe.take(), Stop()]
 
     def _end_turn(self, now: float) -> list[Command]:
         self._plan(now)
         self.dispatch.hand_out()
-        self._tell_finished()
-        self._tell_forgettable(now)
-        self._tell_progress(now)
+        self.news.tell(now)
         self.desk.end_turn(self.state.lsn)
         return [*self.scribe.take(), *self.compaction.step()]
 
@@ -456,51 +453,7 @@ class Router:
                     continue
                 self.scribe.write([FinishedRun(run.number, now + self._wall_offset_s)])
                 self.planning.finished(run.number)
-                self._finished.append(run)
-
-    def _tell_progress(self, now: float) -> None:
-        """A hint now and then while jobs end; never one for each."""
-        if self.dispatch.ended and now >= self._progress_at:
-            self._progress_at = now + PROGRESS_S
-            running = sum(len(lot.jobs) - lot.next for lot in self.state.attempts.lots.values())
-            self.scribe.publish(
-                "job finished",
-                jobs=self.dispatch.ended,
-                queued=self.dispatch.queues.count,
-                running=running,
-            )
-            self.dispatch.ended = 0
-
-    def _tell_finished(self) -> None:
-        """The news of this turn, to those who watch and those who can forget."""
-        if not self._finished:
-            return
-        watched: dict[bytes, list[RunRecord]] = {}
-        for run in self._finished:
-            for watcher in run.watchers:
-                watched.setdefault(watcher, []).append(run)
-            run.watchers = {}
-        for watcher, runs in watched.items():
-            for i in range(0, len(runs), BATCH_ROWS_MAX):
-                rows = answers.statuses(runs[i : i + BATCH_ROWS_MAX])
-                self.scribe.answer(watcher, PipelineFinished(rows))
-        self.scribe.publish("pipeline finished", runs=[run.id for run in self._finished[:1000]])
-        self._forgettable += [run.number for run in self._finished]
-        self._finished = []
-
-    def _tell_forgettable(self, now: float) -> None:
-        """Brokers may drop the headers of finished runs; told now and then, in one go."""
-        if not self._forgettable or now < self._forget_at:
-            return
-        self._forget_at = now + self.limits.heartbeat_interval_s
-        for peer in self.desk.peers.values():
-            known = [number for number in self._forgettable if number in peer.runs]
-            for i in range(0, len(known), self.limits.batch_jobs_max):
-                some = array("I", known[i : i + self.limits.batch_jobs_max])
-                for number in some:
-                    del peer.runs[number]
-                self.desk.tell(peer, ForgetRuns(some))
-        self._forgettable = []
+                self.news.finished.append(run)
 
     def check(self) -> None:
         self.state.check()
