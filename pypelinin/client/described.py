@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pypelinin.graph.job import Job
-from pypelinin.pipeline import Pipeline
+from pypelinin.pipeline import NIL, Pipeline
 from pypelinin.runtime.values import unpack_value
 from pypelinin.wire.codec import unpack_plain, unpack_record
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Details, Header, Structure
@@ -34,8 +34,8 @@ def _jobs_of(header: Header, details: Details, count: int) -> Iterator[Job]:
     starts = array("I", [0]) + details.ends
     for i in range(count):
         kind = header.kinds[details.kind_of[i] if details.kind_of else 0]
-        own = unpack_plain(details.payloads[starts[i] : starts[i + 1]]) if details.ends else None
-        name, data = (None, None) if own is None else own
+        own = details.payloads[starts[i] : starts[i + 1]] if details.ends else NIL
+        name, data = unpack_plain(own, FRAME_BYTES_MAX) or (None, None)
         yield Job(
             kind.worker, None if data is None else _plain(data), name=name, labels=kind.labels,
             retries=kind.retries, priority=kind.priority,

@@ -14,6 +14,8 @@ from pypelinin.wire.codec import Envelope, Record
 from pypelinin.wire.messages import Rejoin
 
 SESSION_BITS = 32
+ACKNOWLEDGE_S = 0.1
+"""What is safe is acknowledged after so long, if no message has said it before."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class Peer:
     node: int = 0
     welcome_lsn: int = 0
     open: bool = False
+    told_safe: int = 0
     runs: dict[int, None] = field(default_factory=dict)
 
 
@@ -52,6 +55,7 @@ class Desk:
         self._pending: deque[tuple[int, Link, int]] = deque()
         self._heard: dict[int, None] = {}
         self._ping_at = 0.0
+        self._acknowledge_at = float("inf")
         self._turn_at = 0.0
 
     def by_name(self, role: str, name: str) -> Peer | None:
@@ -112,6 +116,7 @@ class Desk:
     def tell(self, peer: Peer, message: Record) -> None:
         envelope = peer.link.send(message)
         if peer.open:
+            peer.told_safe = envelope.received
             self._send(peer.address, envelope)
 
     def _send(self, address: bytes, envelope: Envelope) -> None:
@@ -137,7 +142,9 @@ class Desk:
             peer = self.peers.get(session)
             if peer is not None:
                 self._pending.append((lsn, peer.link, peer.link.received))
-        self._heard.clear()
+        if self._heard:
+            self._heard.clear()
+            self._acknowledge_at = min(self._acknowledge_at, self._turn_at + ACKNOWLEDGE_S)
         self.committed(self._durable)
 
     def begin_turn(self, now: float) -> bool:
@@ -150,11 +157,20 @@ class Desk:
         return paused
 
     def ping(self, now: float) -> None:
-        if now >= self._ping_at:
+        """The heartbeat of all members, and soon after a commit that of those it made safe."""
+        beat = now >= self._ping_at
+        if not beat and now < self._acknowledge_at:
+            return
+        self._acknowledge_at = float("inf")
+        if beat:
             self._ping_at = now + self._limits.heartbeat_interval_s
-            for peer in self.peers.values():
-                if peer.open:
-                    self._send(peer.address, peer.link.ping())
+        for peer in self.peers.values():
+            link = peer.link
+            if peer.open and (beat or link.safe > peer.told_safe):
+                peer.told_safe = link.safe
+                self._send(peer.address, link.ping())
+            if link.safe < link.received:
+                self._acknowledge_at = now + ACKNOWLEDGE_S
 
     def silent(self, now: float) -> Iterator[Peer]:
         """Members whose lease is over."""
@@ -167,7 +183,7 @@ class Desk:
         return limits.node_lease_s if peer.role == "broker" else limits.pipeliner_lease_s
 
     def deadline(self) -> float:
-        return self._ping_at
+        return min(self._ping_at, self._acknowledge_at)
 
     def check(self) -> None:
         names = [(peer.role, peer.name) for peer in self.peers.values()]

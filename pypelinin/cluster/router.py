@@ -430,6 +430,7 @@ class Router:
                     self.dispatch.close(rows)
             case Leave():
                 self._lost(peer, "left")
+                self.scribe.farewell(peer.address, peer.link)
                 peer.link.acknowledge(peer.link.received)  # said once all of it is durable
                 farewell = SendAfter(peer.address, peer.link.ping(), self.state.lsn)
                 self.scribe.commands.append(farewell)

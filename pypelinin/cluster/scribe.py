@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pypelinin.cluster.events import Publish, Say, SendAfter, Write
+from pypelinin.cluster.link import Link
 from pypelinin.cluster.state import State
 from pypelinin.machine import Command
 from pypelinin.wire.codec import Envelope, Record
@@ -27,6 +28,11 @@ class Scribe:
     def answer(self, peer: bytes, message: Record) -> None:
         """A reply; it waits for everything it may have seen to be durable."""
         self.commands.append(SendAfter(peer, Envelope(message), self.state.lsn))
+
+    def farewell(self, peer: bytes, link: Link) -> None:
+        """The last acknowledgement on a link: all that came on it is durable."""
+        link.acknowledge(link.received)
+        self.commands.append(SendAfter(peer, link.ping(), self.state.lsn))
 
     def say(self, level: str, text: str) -> None:
         self.commands.append(Say(level, text))

@@ -70,6 +70,14 @@ def _checked_name(what: str, value: object) -> str:
         )
     if not value or len(value) > NAME_CHARACTERS_MAX:
         raise DefinitionError(f"{what} has 1 to {NAME_CHARACTERS_MAX} characters: {value[:40]!r}.")
+    return _checked_text(what, value)
+
+
+def _checked_text(what: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # lone surrogates, as in names of files
+        raise DefinitionError(f"{what} is not Unicode text: {value[:40]!r}.") from None
     return value
 
 
@@ -78,6 +86,7 @@ def checked_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
     for key, value in labels.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise DefinitionError(f"labels map str to str, not {key!r} to {value!r}.")
+        _checked_text("a label", key + value)
     return dict(labels)
 
 

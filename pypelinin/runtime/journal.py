@@ -58,6 +58,7 @@ def _extend_wal(db: sqlite3.Connection, path: Path) -> None:
     if wal.exists() and wal.stat().st_size >= WAL_BYTES:
         return
     db.execute("BEGIN")
+    db.execute("DROP TABLE IF EXISTS pad")  # of a start that was killed
     db.execute("CREATE TABLE pad (bytes BLOB)")
     db.execute("INSERT INTO pad VALUES (zeroblob(?))", (WAL_BYTES,))
     db.execute("COMMIT")
@@ -153,7 +154,6 @@ class Journal:
                     f"The journal {path} has format {found[0]}; this version reads up to {FORMAT}.",
                     remedy="Use the version of pypelinin that wrote it, or another --journal DIR.",
                 )
-            _extend_wal(db, path)
         except (*_UNREADABLE, VersionMismatch) as error:
             db.close()
             raise self._unusable(error) from None
@@ -215,7 +215,7 @@ class Journal:
                 crc = _crc(lsn, body, crc)
                 if lsn != expected + count or crc != stored:
                     raise self._damaged(f"row {expected + 1} is missing or altered")
-                group = [body] if count == 1 else unpack_plain(body, len(body))
+                group = [body] if count == 1 else unpack_plain(body, len(body), own=True)
                 yield from enumerate(group, expected + 1)
                 expected = lsn
         except _UNREADABLE as error:
@@ -239,6 +239,7 @@ class Journal:
     def start(self) -> None:
         """Begin to commit what is appended; nothing is written before."""
         try:
+            _extend_wal(self._db, self.directory / "journal.sqlite")
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 meta = [("format", FORMAT), ("owner", self._owner)]

@@ -5,8 +5,9 @@ msgpack array of its fields in order, behind a name or a number that tells its c
 Arrays of integers travel as raw little-endian bytes, so a batch of 10,000 jobs is one
 value. `unpack` returns a typed record or raises BadMessage, whatever the bytes were.
 
-Limits: HEAD_BYTES_MAX bounds what msgpack ever parses (8 MB of empty maps would become
-561 MiB); larger opaque bytes travel as frames of their own (`Blobs`).
+Limits: a head is at most HEAD_BYTES_MAX (8 MB of empty maps would become 561 MiB), larger
+records have at most ITEMS_MAX containers; opaque bytes travel as frames of their own
+(`Blobs`). What this cluster itself wrote (rows, images) is read without a limit of items.
 """
 
 from __future__ import annotations
@@ -231,10 +232,31 @@ def pack_plain(value: object) -> bytes:
     return typing.cast(bytes, msgpack.packb(value, use_bin_type=True))
 
 
-def unpack_plain(data: bytes | memoryview, bytes_max: int = HEAD_BYTES_MAX) -> Any:
-    """The value behind *data*; arrays come back as tuples. Raises BadMessage."""
+def _counting(items_max: int) -> Callable[[Any], Any]:
+    """A hook that lets *items_max* containers pass."""
+    seen = 0
+
+    def count(container: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen > items_max:
+            raise BadMessage(f"more than {items_max:,} arrays and maps")
+        return container
+
+    return count
+
+
+def unpack_plain(
+    data: bytes | memoryview, bytes_max: int = HEAD_BYTES_MAX, *, own: bool = False
+) -> Any:
+    """The value behind *data*; arrays come back as tuples. Raises BadMessage.
+
+    *own* data, which this cluster itself wrote, may have any number of items.
+    """
     if len(data) > bytes_max:
         raise BadMessage(f"{len(data):,} bytes are over the limit of {bytes_max:,}")
+    count = None if own or len(data) <= HEAD_BYTES_MAX else _counting(ITEMS_MAX)
+    items = bytes_max if own else ITEMS_MAX
     try:
         return msgpack.unpackb(
             data,
@@ -243,9 +265,11 @@ def unpack_plain(data: bytes | memoryview, bytes_max: int = HEAD_BYTES_MAX) -> A
             strict_map_key=True,
             max_str_len=bytes_max,
             max_bin_len=bytes_max,
-            max_array_len=ITEMS_MAX,
-            max_map_len=ITEMS_MAX,
+            max_array_len=items,
+            max_map_len=items,
             max_ext_len=0,
+            list_hook=count,
+            object_hook=count,
             ext_hook=_refuse_ext,
         )
     except BadMessage:
@@ -259,9 +283,11 @@ def pack_record(record: Record) -> bytes:
     return typing.cast(bytes, _packer.pack(_row_of(record)))
 
 
-def unpack_record(cls: type[R], data: bytes, bytes_max: int = HEAD_BYTES_MAX) -> R:
+def unpack_record(
+    cls: type[R], data: bytes, bytes_max: int = HEAD_BYTES_MAX, *, own: bool = False
+) -> R:
     """The record behind *data*. Raises BadMessage."""
-    return _build(cls, unpack_plain(data, bytes_max))
+    return _build(cls, unpack_plain(data, bytes_max, own=own))
 
 
 @lru_cache(maxsize=512)
@@ -285,8 +311,8 @@ def pack_tagged(tag: object, record: Record) -> bytes:
 
 
 def unpack_tagged(classes: Mapping[Any, type[Record]], data: bytes, bytes_max: int) -> Record:
-    """A record whose tag is in *classes*. Raises BadMessage."""
-    value = unpack_plain(data, bytes_max)
+    """A record of our own whose tag is in *classes*. Raises BadMessage."""
+    value = unpack_plain(data, bytes_max, own=True)
     if type(value) is not tuple or len(value) != 2 or type(value[0]) not in (int, str):
         raise BadMessage("not a tagged record")
     cls = classes.get(value[0])
@@ -325,8 +351,10 @@ def from_frames(classes: Mapping[str, type[Record]], frames: Sequence[bytes]) ->
     head = unpack_plain(frames[0])
     if type(head) is not tuple or not head:
         raise BadMessage("the head is not an array")
+    if type(head[0]) is not int:  # never shown: the text of deep nesting ends in RecursionError
+        raise BadMessage("the head does not begin with a protocol")
     if head[0] != PROTOCOL:
-        raise WrongProtocol(f"The peer speaks protocol {str(head[0])[:20]}, this side {PROTOCOL}.")
+        raise WrongProtocol(f"The peer speaks protocol {head[0]}, this side {PROTOCOL}.")
     if len(head) != 6 or type(head[1]) is not str or type(head[2]) is not tuple:
         raise BadMessage("the head does not have its six fields")
     _, name, values, *place = head

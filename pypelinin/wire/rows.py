@@ -222,4 +222,4 @@ class StateImage(Record):
 
 def unpack_image(number: int, data: bytes) -> Record:
     """The image of run *number*, or of the state (0). Raises BadMessage."""
-    return unpack_record(RunImage if number else StateImage, data, IMAGE_BYTES_MAX)
+    return unpack_record(RunImage if number else StateImage, data, IMAGE_BYTES_MAX, own=True)
