@@ -128,7 +128,8 @@ class Pipeline:
         kinds: dict[tuple[Any, ...], int] = {}
         kind_of = array("I", [self._kind(job, kinds) for job in self.jobs])
         payload = pack("the pipeline's data", self.data)
-        payloads = [_job_payload(job, pack) for job in self.jobs]
+        data = [_job_data(job, pack) for job in self.jobs]
+        payloads = [_job_payload(*pair) for pair in zip(self.jobs, data, strict=True)]
         if len(payload) > FRAME_BYTES_MAX // 2 or any(len(p) > PART_BYTES_MAX for p in payloads):
             raise DefinitionError(
                 f"The data of the pipeline or a job is over {PART_BYTES_MAX // 2**20} MiB.",
@@ -144,11 +145,11 @@ class Pipeline:
             Kind(worker, dict(labels), retries, priority)
             for worker, labels, retries, priority in kinds
         )
-        content = payload if payload[:1] == b"m" else b"p"
         names = pack_plain([job.name for job in self.jobs])
         fingerprint = digest(
-            names, content, self.graph.offsets.tobytes(), self.graph.upstreams.tobytes(),
+            names, _content(payload), self.graph.offsets.tobytes(), self.graph.upstreams.tobytes(),
             repr((list(kinds), sorted(self.labels.items()))).encode(), kind_of.tobytes(),
+            *(map(_content, data) if any(data) else ()),
         )  # fmt: skip
         header = Header(run, fingerprint, submitter, len(self.jobs), listed, payload, self.labels)
         return pack_record(header), parts
@@ -215,13 +216,19 @@ def _jobs(value: Any) -> Iterator[Job]:
         )
 
 
-def _job_payload(job: Job, pack: Pack) -> bytes:
+def _job_data(job: Job, pack: Pack) -> bytes | None:
+    return None if job.data is None else pack(f"the data of {job!r}", job.data)
+
+
+def _job_payload(job: Job, data: bytes | None) -> bytes:
     """[name if it is not the worker's, packed data or None], or nil if both are missing."""
-    if job.name == job.worker and job.data is None:
-        return NIL
     name = None if job.name == job.worker else job.name
-    data = None if job.data is None else pack(f"the data of {job!r}", job.data)
-    return pack_plain([name, data])
+    return NIL if name is None and data is None else pack_plain([name, data])
+
+
+def _content(data: bytes | None) -> bytes:
+    """What of packed data is equal in every process: a pickle's bytes are not."""
+    return (data if data[:1] == b"m" else b"p") if data else b""
 
 
 def _cuts(graph: Graph, payloads: Sequence[bytes]) -> Iterator[tuple[int, int]]:

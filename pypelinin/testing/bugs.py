@@ -15,17 +15,18 @@ from typing import Any
 
 from pypelinin.cluster.attempts import Attempts, OpenLot
 from pypelinin.cluster.broker import Broker
-from pypelinin.cluster.desk import Desk, Peer
+from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.events import Send
 from pypelinin.cluster.link import Link
 from pypelinin.cluster.member import Member
+from pypelinin.cluster.pipeliner import Planner
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.router import Router
 from pypelinin.cluster.runs import Runs
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, Envelope, Record
-from pypelinin.wire.messages import AddJob, HeldLot, PipelineSettled, Progress
+from pypelinin.wire.messages import AssignedRun, HeldLot, Progress, Ready
 from pypelinin.wire.rows import CancelledRuns, Ended, HandedOut, JobsEnded, LotClosed, LotRow
 
 Patch = tuple[type, str, Callable[..., Any]]
@@ -44,9 +45,7 @@ def _answer_at_once(scribe: Scribe, peer: bytes, message: Record) -> None:
     scribe.commands.append(Send(peer, Envelope(message)))
 
 
-def _store_as_received(
-    attempts: Attempts, node: int, items: Iterable[Progress]
-) -> list[JobsEnded]:
+def _store_as_received(attempts: Attempts, _node: int, items: Iterable[Progress]) -> list[JobsEnded]:
     known = [item for item in items if item.fence in attempts.lots and item.statuses]
     ended = tuple(Ended(item.fence, item.start, item.statuses) for item in known)
     return [JobsEnded(ended, ())] if ended else []
@@ -62,23 +61,22 @@ def _adopt_everything(
     return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),))]
 
 
-_receive = Desk.receive
+_assigned = Planner._assigned
 
 
-def _receive_from_the_past(
-    desk: Desk, address: bytes, envelope: Envelope, now: float
-) -> tuple[Peer, Record] | None:
-    if envelope.session not in desk.peers and isinstance(
-        envelope.message, (AddJob, PipelineSettled)
-    ):
-        link = Link(envelope.session, 1.0)
-        return Peer(address, "pipeliner", "", "", 0, link, now), envelope.message
-    return _receive(desk, address, envelope, now)
+def _keep_the_run(
+    planner: Planner, assigned: AssignedRun, parts: Iterator[bytes], ready: list[Ready]
+) -> None:
+    """What a Pipeliner knew before counts for more than what it is told."""
+    if assigned.number not in planner._runs:
+        _assigned(planner, assigned, parts, ready)
+        return
+    for _ in range(1 + assigned.parts):
+        next(parts)
 
 
-def _any_assignment(planning: Planning, _session: int, number: int, _assignment: int) -> bool:
-    run = planning._scribe.state.runs.by_number.get(number)
-    return run is not None and run.open
+def _any_assignment(planning: Planning, session: int, number: int, _assignment: int) -> bool:
+    return planning.owner.get(number) == session
 
 
 _hello = Broker._hello
@@ -185,7 +183,8 @@ BUGS: dict[str, tuple[Patch, ...]] = {
     "no fence check": ((Attempts, "judge_held", _adopt_everything),),
     "basis ignored": ((Attempts, "valid", lambda *_: True),),
     "old assignment accepted": (
-        (Desk, "receive", _receive_from_the_past),
+        (Planner, "clear", lambda _: None),
+        (Planner, "_assigned", _keep_the_run),
         (Planning, "is_from_owner", _any_assignment),
     ),
     "inventory forgotten": ((Broker, "_hello", _hello_without_lots),),

@@ -28,6 +28,7 @@ from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, Sta
 from pypelinin.machine import Command, Event
 from pypelinin.testing.history import demand
 from pypelinin.testing.slots import SimSlots
+from pypelinin.testing.timeline import Action
 from pypelinin.testing.world import Station, World
 from pypelinin.wire.codec import Envelope
 from pypelinin.wire.messages import JobsOut, JobsReturned, Rejoin, Resend, Welcome
@@ -112,12 +113,12 @@ class Process:
             delay_s = LATENCY_S * self.world.random.choice((1, 1, 1, 20))
             self._in_this_life(self.world.timeline.now + delay_s, self._turn)
 
-    def _in_this_life(self, when: float, action: object) -> None:
+    def _in_this_life(self, when: float, action: Action) -> None:
         life = self.life
 
         def act() -> None:
             if self.up and self.life == life:
-                action()  # type: ignore[operator]
+                action()
 
         self.world.timeline.at(when, act)
 
@@ -157,9 +158,11 @@ class Process:
         when = max(now, deadline - self._clock_s) + TICK_S
         if when < self._wake_at:
             self._wake_at = when
-            self._in_this_life(when, self._woken)
+            self._in_this_life(when, lambda: self._woken(when))
 
-    def _woken(self) -> None:
+    def _woken(self, when: float) -> None:
+        if when != self._wake_at:
+            return  # it was planned to be woken earlier since
         self._wake_at = float("inf")
         if not self._turn_planned:
             self._turn_planned = True

@@ -60,7 +60,8 @@ class ClusterSim(World):
         self.router: RouterProcess = RouterProcess(self)
         self.brokers = self._random_brokers()
         self.pipeliners = [
-            PipelinerProcess(self, f"pipeliner {i}") for i in range(self.random.choice((0, 1, 1, 2)))
+            PipelinerProcess(self, f"pipeliner {i}")
+            for i in range(self.random.choice((0, 1, 1, 2)))
         ]
         self.clients = [
             ClientProcess(self, f"client {i}") for i in range(self.random.choice((1, 2)))

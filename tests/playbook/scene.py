@@ -26,6 +26,8 @@ from pypelinin.wire.messages import (
     Leave,
     Lot,
     Progress,
+    Refused,
+    Rejoin,
     Welcome,
 )
 from pypelinin.wire.rows import pack_row, unpack_row
@@ -124,6 +126,9 @@ class Scene:
         return self.router.state
 
     def turn(self, *events: Event) -> list[Command]:
+        for event in events:
+            if isinstance(event, Committed):  # what waited for it is on its way before
+                self._release(event.lsn)
         commands = self.router.handle(list(events), self.now)
         self._perform(commands)
         self.router.check()
@@ -132,6 +137,14 @@ class Scene:
     def tick(self, seconds: float) -> list[Command]:
         self.now += seconds
         return self.turn()
+
+    def wait(self, seconds: float, *members: _Member) -> None:
+        """Time goes by in small steps, or it would be a pause; *members* ping meanwhile."""
+        until = self.now + seconds
+        while self.now < until:
+            self.tick(min(1.0, until - self.now))
+            for member in members:
+                member.ping()
 
     def ask(self, message: Record, peer: bytes = CLIENT) -> list[Command]:
         return self.turn(Received(peer, Envelope(message)))
@@ -149,6 +162,7 @@ class Scene:
 
     def reply(self, message: Record, peer: bytes = CLIENT) -> Record:
         """The durable answer to *message*."""
+        self.commit()
         self.envelopes(peer)
         self.ask(message, peer)
         self.commit()
@@ -163,7 +177,6 @@ class Scene:
 
     def _perform(self, commands: Sequence[Command]) -> None:
         self.commands += commands
-        durable: int | None = None
         for command in commands:
             if isinstance(command, Write):
                 self.rows.append(command.row)
@@ -172,8 +185,10 @@ class Scene:
                 self._mail.setdefault(command.peer, []).append(command.envelope)
             elif isinstance(command, SendAfter):
                 self._later.append(command)
-        durable = self.router.desk.durable
-        for waiting in [c for c in self._later if c.lsn <= durable]:
+                self._release(self.router.desk.durable)
+
+    def _release(self, lsn: int) -> None:
+        for waiting in [command for command in self._later if command.lsn <= lsn]:
             self._later.remove(waiting)
             self._mail.setdefault(waiting.peer, []).append(waiting.envelope)
 
@@ -203,8 +218,9 @@ class _Member:
             if isinstance(message, Welcome):
                 self.welcome, self.epoch = message, message.epoch
                 self.link = Link(message.session, 0.2)
+            elif isinstance(message, (Refused, Rejoin)):
+                pass
             elif self.link is None or envelope.session != self.link.session:
-                messages.append(message)
                 continue
             else:
                 received, _ = self.link.receive(envelope, self.scene.now)

@@ -26,7 +26,9 @@ def test_one_seed_gives_the_same_ids_and_never_one_twice() -> None:
 
 
 @given(PAIRS, PAIRS)
-def test_a_fence_rises_with_epoch_then_attempt(one: tuple[int, int], other: tuple[int, int]) -> None:
+def test_a_fence_rises_with_epoch_then_attempt(
+    one: tuple[int, int], other: tuple[int, int]
+) -> None:
     assert (make_fence(*one) < make_fence(*other)) == (one < other)
 
 

@@ -8,12 +8,12 @@ import inspect
 import pytest
 
 from pypelinin.cluster import events
-from pypelinin.cluster.broker import BrokerMachine
-from pypelinin.cluster.pipeliner import PipelinerMachine
-from pypelinin.cluster.router import RouterMachine
+from pypelinin.cluster.broker import Broker
+from pypelinin.cluster.pipeliner import Pipeliner
+from pypelinin.cluster.router import Router
 from pypelinin.machine import Command, Event, Machine
 
-MACHINES = [BrokerMachine, PipelinerMachine, RouterMachine]
+MACHINES = [Broker, Pipeliner, Router]
 WORDS = [
     word
     for _, word in inspect.getmembers(events, inspect.isclass)
