@@ -353,8 +353,8 @@ class Runs:
         for run in self.by_number.values():
             if run.open:
                 assert sum(run.counts) == len(run.states) == run.header.jobs
-                for state in range(8):
-                    assert run.counts[state] == run.states.count(state), (run.number, state)
+                counts = [run.states.count(state) for state in range(8)]
+                assert run.counts == counts, f"run {run.number} miscounts its jobs"
             elif run.finished_at:
                 ended = sum(run.counts[state] for state in states.ENDED)
                 assert ended == run.header.jobs, "a finished run has open jobs"

@@ -112,8 +112,10 @@ class Run:
 
     def check(self) -> None:
         """Assert the invariants; O(jobs + edges)."""
-        assert self._open == sum(state not in _SETTLED for state in self.state)
-        for job, state in enumerate(self.state):
+        unsettled_jobs = [job for job, state in enumerate(self.state) if state not in _SETTLED]
+        assert self._open == len(unsettled_jobs)
+        for job in unsettled_jobs:
+            state = self.state[job]
             upstreams = [self.state[up] for up in self.graph.upstreams_of(job)]
             unsettled = sum(up not in _SETTLED for up in upstreams)
             if state == READY:

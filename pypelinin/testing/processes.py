@@ -135,7 +135,8 @@ class Process:
         self.world.turn(self, batch)
         life = self.life
         commands = self.machine.handle(batch, self.now)
-        self.machine.check()
+        if batch or commands:
+            self.machine.check()
         for command in commands:
             if self.life != life:
                 return  # it stopped itself

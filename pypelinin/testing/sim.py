@@ -50,7 +50,7 @@ class SimResult:
 class ClusterSim(World):
     """One simulated cluster; *trouble_s* is how long faults go on."""
 
-    def __init__(self, seed: int, trouble_s: float = 50.0) -> None:
+    def __init__(self, seed: int, trouble_s: float = 40.0) -> None:
         self.seed = seed
         self._trace = blake2b(digest_size=16)
         super().__init__(seed, Limits(), self._trace.update)
@@ -108,7 +108,7 @@ class ClusterSim(World):
         return brokers
 
     def _random_runs(self) -> None:
-        for number in range(self.random.choice((10, 30, 60))):
+        for number in range(self.random.choice((8, 20, 45))):
             client = self.random.choice(self.clients)
             script = random_script(self.random, number, [{}, {}, {}, {"disk": "fast"}])
             script.submit_at = self.random.uniform(0, self.trouble_s * 0.9)

@@ -196,10 +196,10 @@ class Scene:
 class _Member:
     """A member's side of the link, by hand."""
 
-    def __init__(self, scene: Scene, name: str, incarnation: str = "i") -> None:
+    def __init__(self, scene: Scene, name: str, incarnation: str = "") -> None:
         self.scene = scene
         self.name = name
-        self.incarnation = incarnation
+        self.incarnation = incarnation or f"{name}, first life"
         self.address = name.encode()
         self.hellos = 0
         self.epoch = 0
@@ -249,7 +249,7 @@ class Node(_Member):
         self,
         scene: Scene,
         name: str = "node",
-        incarnation: str = "i",
+        incarnation: str = "",
         slots: int = 2,
         workers: tuple[str, ...] = ("A", "B", "C"),
         labels: dict[str, str] | None = None,

@@ -340,7 +340,7 @@ def test_a_node_that_wants_nothing_gets_nothing(scene: Scene, node: Node) -> Non
 def test_a_lost_nodes_jobs_go_to_another(scene: Scene, node: Node) -> None:
     scene.submit(wide(1))
     lot = node.next_lot()
-    other = Node(scene, "other", "j")
+    other = Node(scene, "other")
     other.join()
     scene.wait(9.0, other)
     other.read()
@@ -396,7 +396,7 @@ def test_a_goodbye_gives_jobs_back_and_blames_nobody(scene: Scene, node: Node) -
     node.leave()
     assert scene.state.members == {}
     assert not scene.state.runs.by_number[1].lost
-    other = Node(scene, "other", "j")
+    other = Node(scene, "other")
     other.join()
     assert other.next_lot().jobs == lot.jobs
 
@@ -515,7 +515,7 @@ def test_old_runs_wait_for_their_nodes_and_new_ones_do_not(scene: Scene, node: N
     scene.submit(wide(1), 1)
     lot = node.next_lot()
     after = scene.restarted()
-    other = Node(after, "other", "j", slots=9)
+    other = Node(after, "other", slots=9)
     other.join()
     after.submit(wide(1), 2)
     assert other.next_lot().runs.tolist() == [2]

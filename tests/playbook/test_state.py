@@ -54,7 +54,7 @@ def lived() -> Scene:
             break
         node.end(node.next_lot(), b"\1")
     scene.wait(61.0)  # retention: one of two is kept; the node is silent too
-    node = Node(scene, "other", "j", slots=1)
+    node = Node(scene, "other", slots=1)
     node.join()
     scene.submit(wide(2, "B"), 3)
     scene.wait(11.0)

@@ -9,6 +9,7 @@ from pypelinin.client.described import rebuilt
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.values import pack_value
+from pypelinin.wire.definitions import PART_BYTES_MAX
 
 
 def there_and_back(pipeline: Pipeline) -> Pipeline:
@@ -32,6 +33,12 @@ def test_options_of_jobs_come_back() -> None:
     job = Job("W", retries=3, priority=2, labels={"disk": "ssd"})
     (again,) = there_and_back(Pipeline({job: None})).jobs
     assert (again.retries, again.priority, again.labels) == (3, 2, {"disk": "ssd"})
+
+
+def test_data_of_a_job_may_be_as_large_as_a_job_s_data_may_be() -> None:
+    data = b"x" * (PART_BYTES_MAX - 100)
+    (again,) = there_and_back(Pipeline({Job("W", data=data): None})).jobs
+    assert again.data == data
 
 
 def test_a_pickle_is_not_opened() -> None:
