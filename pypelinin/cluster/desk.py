@@ -50,7 +50,6 @@ class Desk:
         self._limits = limits
         self._sessions = 0
         self._hellos: dict[str, int] = {}
-        self._retired: dict[str, None] = {}
         self._durable = 0
         self._pending: deque[tuple[int, Link, int]] = deque()
         self._heard: dict[int, None] = {}
@@ -70,13 +69,6 @@ class Desk:
             return False
         self._hellos[incarnation] = hello
         return True
-
-    def retire(self, incarnation: str) -> None:
-        """Another one of its name came after it; it does not come back."""
-        self._retired[incarnation] = None
-
-    def is_retired(self, incarnation: str) -> bool:
-        return incarnation in self._retired
 
     def admit(
         self, address: bytes, role: str, name: str, incarnation: str, hello: int, now: float

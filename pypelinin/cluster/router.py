@@ -306,11 +306,6 @@ class Router:
     def _join_broker(self, address: bytes, message: JoinBroker, now: float) -> None:
         if not self.desk.fresh(message.incarnation, message.hello):
             return
-        if self.desk.is_retired(message.incarnation):
-            text = f"Another Broker with the name {message.name!r} joined after this one."
-            refusal = refuse("name taken", text, "Give each Broker a name of its own.")
-            self.scribe.answer(address, Refused(0, refusal))
-            return
         node = self._node_of(message)
         if any(fence_epoch(f) > message.seen_epoch for f in self.state.attempts.fences_of(node)):
             return  # an old hello: it says nothing about lots that were given since
@@ -338,7 +333,6 @@ class Router:
                 continue
             if member.incarnation == message.incarnation:
                 return member.node
-            self.desk.retire(member.incarnation)
             self._node_left(member.node, "a new incarnation came")
         node = self.state.next_node
         self.scribe.write([Joined(node, message.name, message.incarnation)])

@@ -45,7 +45,9 @@ def _answer_at_once(scribe: Scribe, peer: bytes, message: Record) -> None:
     scribe.commands.append(Send(peer, Envelope(message)))
 
 
-def _store_as_received(attempts: Attempts, _node: int, items: Iterable[Progress]) -> list[JobsEnded]:
+def _store_as_received(
+    attempts: Attempts, _node: int, items: Iterable[Progress]
+) -> list[JobsEnded]:
     known = [item for item in items if item.fence in attempts.lots and item.statuses]
     ended = tuple(Ended(item.fence, item.start, item.statuses) for item in known)
     return [JobsEnded(ended, ())] if ended else []

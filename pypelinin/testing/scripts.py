@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 from pypelinin.graph.fingerprint import digest
@@ -86,7 +87,7 @@ def _parts(
 ) -> list[tuple[bytes, bytes]]:
     plain = all(payload == NIL for payload in payloads)
     parts = []
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         offsets, targets, ends, joined = array("I", [0]), array("I"), array("I"), b""
         for job in range(begin, end):
             targets.extend(upstreams[job])
