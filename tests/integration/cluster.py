@@ -124,8 +124,11 @@ class RealCluster:
         self._options["router"] = ("router", options | changed, list(prefix))
         self.restart("router")
 
-    def start_pipeliner(self, name: str, prefix: Iterable[str] = ()) -> None:
-        self._options[name] = ("pipeliner", {}, list(prefix))
+    def start_pipeliner(
+        self, name: str, prefix: Iterable[str] = (), *, api: str | None = None
+    ) -> None:
+        options = {} if api is None else {"api": api}
+        self._options[name] = ("pipeliner", options, list(prefix))
         self.restart(name)
 
     def start_broker(

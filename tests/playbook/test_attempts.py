@@ -151,8 +151,11 @@ def test_a_failure_opens_the_job_again_while_retries_are_left() -> None:
 
 def test_retries_are_of_the_job_not_of_the_run() -> None:
     state = state_with(wide(2, retries=1))
-    progress(state, Progress(hand_out(state, 0, 1), 0, b"\2\2"))
+    progress(state, Progress(hand_out(state, 0), 0, b"\2"))
+    progress(state, Progress(hand_out(state, 1), 0, b"\2"))
     assert names(state) == ["waiting", "waiting"]
+    progress(state, Progress(hand_out(state, 0, 1), 0, b"\2\1"))
+    assert names(state) == ["failed", "done"]
 
 
 def test_a_cancelled_run_has_no_retries() -> None:

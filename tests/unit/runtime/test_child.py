@@ -341,6 +341,7 @@ def test_a_traceback_that_cannot_be_made_is_left_out(monkeypatch: pytest.MonkeyP
     assert failure("exception", ValueError("x")) == ["exception", "ValueError", "x", ""]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # other tests' threads
 def test_a_fork_of_a_job_ends_as_it_would_have() -> None:
     for error, code in (
         (None, 0), (SystemExit(), 0), (SystemExit(4), 4), (SystemExit("x"), 1), (ValueError(), 1),
