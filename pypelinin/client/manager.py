@@ -29,6 +29,7 @@ from pypelinin.errors import (
     ClusterError,
     DefinitionError,
     JobError,
+    Lost,
     Unreachable,
 )
 from pypelinin.graph.fingerprint import digest
@@ -242,6 +243,11 @@ class PipelineManager:
             return job_error(str(pipeline.id), pipeline.error_job, pipeline.error)
         if pipeline.state == "cancelled":
             return Cancelled(f"Run {pipeline.id} was cancelled.")
+        if pipeline.state == "unknown":
+            return Lost(
+                f"The Router knows nothing of run {pipeline.id} any more.",
+                remedy="Its history is over, or the Router began with another journal.",
+            )
         return None
 
     def cancel(self, pipelines: Pipeline | str | Iterable[Pipeline | str]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pypelinin.cluster.runs import Runs
 from pypelinin.config import Limits
 from pypelinin.graph import states
-from pypelinin.ids import fence_epoch, make_fence
+from pypelinin.ids import fence_attempt, fence_epoch, make_fence
 from pypelinin.wire.codec import Record
 from pypelinin.wire.definitions import Failure
 from pypelinin.wire.messages import HeldLot, Progress
@@ -59,6 +59,7 @@ class Attempts:
         self.limits = limits
         self.lots: dict[int, OpenLot] = {}
         self.next_attempt = 1
+        self.epoch = 0
         self.bases: dict[int, int] = {}
         """epoch -> the last durable row of the epoch before it."""
 
@@ -135,6 +136,8 @@ class Attempts:
     def judge_held(self, epoch: int, node: int, held: HeldLot) -> tuple[bool, list[Record]]:
         """(may the node go on with this lot, rows) for one line of its inventory."""
         lot = self.lots.get(held.fence)
+        if not len(held.statuses) <= len(held.jobs) == len(held.runs):
+            return False, []
         if lot is not None:
             fits = (
                 lot.node == node
@@ -149,9 +152,14 @@ class Attempts:
             return True, [LotsClosed((LotClosed(held.fence, len(held.jobs), False),))]
         if not self.valid(epoch, held.basis_epoch, held.basis_lsn):
             return False, []
-        if held.basis_epoch == epoch or len(held.runs) != len(held.jobs) or not held.jobs:
+        if held.basis_epoch == epoch or held.basis_epoch != fence_epoch(held.fence):
             return False, []
-        for i, (number, job) in enumerate(zip(held.runs, held.jobs, strict=True)):
+        if not held.jobs:
+            return False, []
+        pairs = list(zip(held.runs, held.jobs, strict=True))
+        if len(set(pairs)) != len(pairs):
+            return False, []
+        for i, (number, job) in enumerate(pairs):
             run = self.runs.by_number.get(number)
             if run is None or not run.open or job >= len(run.states):
                 return False, []
@@ -199,8 +207,8 @@ class Attempts:
 
     def _handed_out(self, node: int, row: LotRow) -> None:
         self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs)
-        attempt = make_fence(fence_epoch(row.fence), self.next_attempt)
-        self.next_attempt += max(0, row.fence + len(row.jobs) - attempt)
+        if fence_epoch(row.fence) == self.epoch:
+            self.next_attempt = fence_attempt(row.fence) + len(row.jobs)
         self._set(row.runs, row.jobs, bytes((states.OUT,)) * len(row.jobs), 0)
 
     def _ended(self, row: Ended, lsn: int) -> None:
@@ -251,6 +259,7 @@ class Attempts:
 
     def begin_epoch(self, epoch: int, base: int) -> None:
         self.bases[epoch] = base
+        self.epoch = epoch
         self.next_attempt = 1
 
     def of_node(self, node: int) -> list[OpenLot]:

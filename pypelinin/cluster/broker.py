@@ -183,10 +183,9 @@ class Broker:
     def _received(self, envelope: Envelope, now: float) -> list[Command]:
         if isinstance(envelope.message, Configuration):
             return self._configure(envelope.message, now)
-        if isinstance(envelope.message, Refused):
+        if not self._configured and isinstance(envelope.message, Refused):
             refusal = envelope.message.refusal
-            if not self._configured or refusal.code == "name taken":
-                return [Stop(f"{refusal.what} {refusal.remedy}".strip())]
+            return [Stop(f"{refusal.what} {refusal.remedy}".strip())]
         message, commands = self.member.receive(envelope, now)
         if self.member.link is not None:
             self._acknowledged(self.member.link.sent - self.member.link.unacknowledged)
@@ -393,7 +392,7 @@ class Broker:
         wanted, ahead = self._wanted()
         return JoinBroker(
             self.name, self.member.incarnation, self.member.epoch, wanted, ahead,
-            self.workers, self.labels, number, held,
+            self.workers, self.labels, number, held, self.member.cluster,
         )  # fmt: skip
 
     def _wanted(self) -> tuple[int, int]:

@@ -70,6 +70,17 @@ class Desk:
         self._hellos[incarnation] = hello
         return True
 
+    def is_taken(self, role: str, name: str, incarnation: str, now: float) -> bool:
+        """Whether another incarnation of that name was heard a moment ago.
+
+        A dead one is not, soon; so a new one need not wait for the lease of the old one, and
+        two that live do not throw each other out for ever.
+        """
+        other = self.by_name(role, name)
+        if other is None or other.incarnation == incarnation:
+            return False
+        return now - other.heard_at < 2 * self._limits.heartbeat_interval_s
+
     def admit(
         self, address: bytes, role: str, name: str, incarnation: str, hello: int, now: float
     ) -> Peer:

@@ -69,6 +69,7 @@ def _restore_state(state: State, image: StateImage) -> None:
     state.lsn, state.epoch, state.cluster = image.lsn, image.epoch, image.cluster
     state.next_node, state.next_assignment = image.next_node, image.next_assignment
     state.attempts.next_attempt = image.next_attempt
+    state.attempts.epoch = image.epoch
     state.attempts.bases = _pairs(image.bases)
     state.runs.next_number = image.next_number
     state.runs.finished_order = dict.fromkeys(image.finished)

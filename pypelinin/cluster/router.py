@@ -62,11 +62,13 @@ from pypelinin.wire.messages import (
     Refused,
     Rejoin,
     Status,
+    Wait,
     Welcome,
 )
 from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed
 
 CLOCK_OFF_S = 5.0
+WAIT_MS = 500
 
 
 class Router:
@@ -306,6 +308,10 @@ class Router:
     def _join_broker(self, address: bytes, message: JoinBroker, now: float) -> None:
         if not self.desk.fresh(message.incarnation, message.hello):
             return
+        if self.desk.is_taken("broker", message.name, message.incarnation, now):
+            text = f"Another Broker named {message.name!r} is connected; give each its own name."
+            self.scribe.answer(address, Wait(WAIT_MS, text))
+            return
         node = self._node_of(message)
         if any(fence_epoch(f) > message.seen_epoch for f in self.state.attempts.fences_of(node)):
             return  # an old hello: it says nothing about lots that were given since
@@ -350,7 +356,7 @@ class Router:
             except BadMessage:
                 continue
             good, rows = self.state.attempts.judge_held(self.state.epoch, node, held)
-            if not good:
+            if not good or message.cluster not in ("", self.state.cluster):
                 void.append(held.fence)
                 continue
             told[held.fence] = held

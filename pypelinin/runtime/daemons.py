@@ -42,6 +42,7 @@ from pypelinin.machine import Command, Event, Machine
 from pypelinin.runtime.journal import SYNCHRONOUS, Journal
 from pypelinin.runtime.loop import Loop, Waitable, World
 from pypelinin.runtime.sockets import PeerSocket, RouterSockets
+from pypelinin.runtime.values import check_plain
 from pypelinin.wire.rows import unpack_image, unpack_row
 
 HostPort = tuple[str, int]
@@ -55,6 +56,7 @@ class Daemon:
     def __init__(self, logger: logging.Logger | None, limits: Limits | None) -> None:
         self.logger = logger or logging.getLogger(f"pypelinin.{self.role}")
         self.limits = limits or Limits()
+        self.started = threading.Event()
         self._loop: Loop | None = None
         self._stop_asked = False
 
@@ -68,6 +70,7 @@ class Daemon:
         loop = self._loop = Loop(machine, world, Drain)
         if threading.current_thread() is threading.main_thread():
             loop.catch_signals()
+        self.started.set()
         if self._stop_asked:
             loop.stop()
         try:
@@ -188,10 +191,11 @@ class Router(Daemon):
         self._synchronous = self.config.get("synchronous", "full")
         if self._synchronous not in SYNCHRONOUS:
             raise DefinitionError(f"synchronous is 'full' or 'normal', not {self._synchronous!r}.")
+        for name in ("store", "monitoring interval"):
+            check_plain(f"config[{name!r}]", self.config.get(name))
         self.committed: tuple[int, str] = (0, "")
         self.api = ""
         self.broadcast = ""
-        self.started = threading.Event()
         self._world: _RouterWorld | None = None
 
     def start(self) -> None:
@@ -219,7 +223,6 @@ class Router(Daemon):
             f"Router {VERSION}: API {self.api}, broadcast {self.broadcast}, journal {self.journal}"
         )
         sys.setswitchinterval(0.0005)  # the journal's thread must not hold the loop up
-        self.started.set()
         try:
             self._run(machine, world, first)
         finally:

@@ -19,6 +19,7 @@ from pypelinin.cluster.broker import Broker as BrokerMachine
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.config import VERSION, Limits
 from pypelinin.errors import DefinitionError
+from pypelinin.graph.job import checked_labels
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
 from pypelinin.runtime.daemons import Daemon, MemberWorld
@@ -26,7 +27,7 @@ from pypelinin.runtime.loop import Waitable
 from pypelinin.runtime.monitor import sample
 from pypelinin.runtime.places import NodeName
 from pypelinin.runtime.sockets import PeerSocket
-from pypelinin.runtime.values import pack_value
+from pypelinin.runtime.values import check_plain, pack_value
 
 StoreSpec = type | str | None
 
@@ -146,12 +147,13 @@ class Broker(Daemon):
         self.store_configuration = (
             None if store_configuration is None else dict(store_configuration)
         )
+        check_plain("store_configuration", self.store_configuration)
         self.slots = (
             len(os.sched_getaffinity(0)) if number_of_workers is None else number_of_workers
         )
         if self.slots < 1:
             raise DefinitionError(f"A Broker needs at least one slot, not {self.slots}.")
-        self.labels = dict(labels or {})
+        self.labels = checked_labels(labels or {})
         here = os.getcwd()
         self.path = [here, *(entry or here for entry in sys.path)]
         self._name = name

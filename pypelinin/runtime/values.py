@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 
-from pypelinin.errors import NotPicklable
+from pypelinin.errors import DefinitionError, NotPicklable
 
 _LEAVES = (type(None), bool, int, float, str, bytes)
 _INT_MAX = 2**63
@@ -49,6 +49,17 @@ def pack_value(what: str, value: object) -> bytes:
             f"{what} cannot be sent: {type(error).__name__}: {error}.",
             remedy="Send plain data, or the name of something the store can retrieve.",
         ) from error
+
+
+def check_plain(what: str, value: object) -> None:
+    """Raise DefinitionError unless *value* is data that every process can read."""
+    try:
+        msgpack.unpackb(msgpack.packb(value, use_bin_type=True), strict_map_key=True)
+    except Exception as error:
+        raise DefinitionError(
+            f"{what} is no plain data: {error}.",
+            remedy="Use None, bool, numbers, text, bytes, lists, and dicts with text as keys.",
+        ) from None
 
 
 def unpack_value(data: bytes) -> Any:

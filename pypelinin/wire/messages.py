@@ -203,7 +203,7 @@ class JoinBroker(Record):
     """A Broker's hello; ends all that an older incarnation of *name* had.
 
     *hello* rises with each one of an incarnation, so a late double changes nothing.
-    *held* are packed `HeldLot`s.
+    *held* are packed `HeldLot`s, given by the Router of *cluster*.
     """
 
     name: str
@@ -215,6 +215,7 @@ class JoinBroker(Record):
     labels: dict[str, str]
     hello: int
     held: Blobs
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)

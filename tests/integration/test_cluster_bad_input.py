@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -29,6 +30,7 @@ from pypelinin.errors import (
     Failed,
     JobError,
     Killed,
+    Lost,
     NotPicklable,
     UnknownWorker,
     Unreachable,
@@ -103,7 +105,7 @@ def test_two_thousand_bad_jobs_and_the_good_between_them(bare: RealCluster) -> N
     manager.run(pipeline := Pipeline({tuple(jobs): None}), timeout=60, raise_on_failure=False)
     status = manager.status(pipeline)
     assert (status.done, status.failed) == (1000, 1000)
-    assert "Joined" not in bare.log("broker-1").partition("Joined")[2], "the link was lost"
+    assert "ERROR" not in bare.log("broker-1"), "a message was too large"
 
 
 def test_a_job_that_forks_and_returns_twice(bare: RealCluster, tmp_path: Path) -> None:
@@ -285,7 +287,7 @@ def test_nobody_at_that_address() -> None:
                 ask()
         with pytest.raises(Unreachable):
             manager.start(Pipeline({Job("Noop"): None}))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_somebody_else_at_that_address() -> None:
@@ -566,7 +568,7 @@ def test_beyond_loopback_only_with_a_word(tmp_path: Path, host: str) -> None:
 
 
 def test_two_hosts_of_one_name(tmp_path: Path) -> None:
-    """They cannot know of each other; the first one is told why it has to go."""
+    """They cannot know of each other; the second one is told, and waits until the first left."""
     log, gate = tmp_path / "log", tmp_path / "gate"
     data = {"log": str(log), "gate": str(gate)}
     with RealCluster(tmp_path / "c", pipeliners=0, slots=1) as cluster:
@@ -574,11 +576,39 @@ def test_two_hosts_of_one_name(tmp_path: Path) -> None:
         manager.start(pipeline := Pipeline({Job("Gate"): Job("Noop")}, data=data))
         until(lambda: notes(log), "its begin")
         cluster.start_broker("broker-x", node="broker-1", runtime=tmp_path / "another host")
-        assert cluster.wait_end("broker-1") == 1
-        assert "Another Broker with the name 'broker-1' joined" in cluster.log("broker-1")
+        cluster.logged("broker-x", "Another Broker named 'broker-1' is connected")
         gate.touch()
         manager.wait(pipeline, timeout=20)
+        assert len(notes(log)) == 2
+        assert cluster.stop("broker-1") == 0
+        cluster.logged("broker-x", "Joined")
         still_works(cluster)
+
+
+def test_a_router_that_begins_with_another_journal(tmp_path: Path) -> None:
+    """What nodes still run of the old one is void, even if its numbers fit a new run."""
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    data = {"log": str(log), "gate": str(gate)}
+    with RealCluster(tmp_path / "c", pipeliners=0, slots=1) as cluster:
+        manager = cluster.manager()
+        manager.start(old := Pipeline({Job("Gate"): Job("Noop")}, data={**data, "key": "old"}))
+        until(lambda: notes(log), "its begin")
+        cluster.send_signal("broker-1", signal.SIGSTOP)
+        cluster.kill("router")
+        shutil.rmtree(cluster.journal)
+        for _ in range(2):
+            cluster.restart("router")
+            assert cluster.stop("router") == 0
+        cluster.restart("router")
+        with pytest.raises(Lost, match=f"knows nothing of run {old.id} any more"):
+            manager.wait(old, timeout=20)
+        manager.start(new := Pipeline({Job("Gate"): Job("Noop")}, data={**data, "key": "new"}))
+        cluster.send_signal("broker-1", signal.SIGCONT)
+        cluster.logged("broker-1", "Killing void lot")
+        until(lambda: any(line["key"] == "new" for line in notes(log)), "the new one's begin")
+        gate.touch()
+        manager.wait(new, timeout=20)
+        assert not any(line["key"] == "old" and not line["begin"] for line in notes(log))
 
 
 # --- daemons without a Router -----------------------------------------------------------------
@@ -599,7 +629,7 @@ def test_daemons_outlive_the_router_and_can_be_ended(tmp_path: Path) -> None:
         for name in ("broker-1", "pipeliner-1"):
             began = time.monotonic()
             assert cluster.stop(name) == 0
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10
         for name in ("broker-3", "broker-4"):
             cluster.send_signal(name, signal.SIGTERM)
             cluster.logged(name, "Draining: finishing what runs")

@@ -28,6 +28,7 @@ from pypelinin.wire.messages import (
     Progress,
     Refused,
     Rejoin,
+    Wait,
     Welcome,
 )
 from pypelinin.wire.rows import pack_row, unpack_row
@@ -218,7 +219,7 @@ class _Member:
             if isinstance(message, Welcome):
                 self.welcome, self.epoch = message, message.epoch
                 self.link = Link(message.session, 0.2)
-            elif isinstance(message, (Refused, Rejoin)):
+            elif isinstance(message, (Refused, Rejoin, Wait)):
                 pass
             elif self.link is None or envelope.session != self.link.session:
                 continue

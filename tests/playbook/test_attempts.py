@@ -249,6 +249,7 @@ def test_an_old_lot_on_durable_rows_is_adopted(later: State) -> None:
         held(OLD, 0, epoch=2),  # of this one, and not in the table: over
         held(OLD),
         held(OLD, 5),  # no such job
+        held(OLD, 0, 0),  # the same job twice
         replace(held(OLD, 0), runs=ints(9)),
         replace(held(OLD, 0), runs=ints(1, 1)),
     ],

@@ -67,10 +67,12 @@ def test_only_a_newer_hello_is_fresh(book: Book) -> None:
     assert book.desk.fresh("j", 1)
 
 
-def test_who_is_retired_stays_so(book: Book) -> None:
-    book.desk.retire("i")
-    assert book.desk.is_retired("i")
-    assert not book.desk.is_retired("j")
+def test_a_name_is_taken_while_its_owner_is_heard(book: Book) -> None:
+    owner = book.peer
+    assert book.desk.is_taken("broker", "n", "other", owner.heard_at + 1.9)
+    assert not book.desk.is_taken("broker", "n", "other", owner.heard_at + 2.0)
+    assert not book.desk.is_taken("broker", "n", owner.incarnation, owner.heard_at)
+    assert not book.desk.is_taken("broker", "other", "other", owner.heard_at)
 
 
 def test_messages_come_with_their_member(book: Book) -> None:

@@ -38,6 +38,7 @@ from pypelinin.wire.messages import (
     Returned,
     RunStatus,
     Status,
+    Wait,
     Welcome,
 )
 from pypelinin.wire.rows import (
@@ -414,17 +415,25 @@ def test_a_goodbye_is_acknowledged_when_it_is_durable(scene: Scene, node: Node) 
 def test_a_new_incarnation_ends_what_the_one_before_had(scene: Scene, node: Node) -> None:
     scene.submit(wide(1))
     lot = node.next_lot()
+    scene.wait(2.5)  # it died: nothing is heard of it
     newer = Node(scene, node.name, "newer")
     newer.join()
     assert newer.next_lot().jobs == lot.jobs
     assert scene.state.runs.by_number[1].lost[0] == 1
-    node.hellos += 1
-    scene.ask(
-        JoinBroker(node.name, node.incarnation, 1, 1, 0, ("A",), {}, node.hellos, ()),  # type: ignore[arg-type]
-        node.address,
-    )
-    scene.commit()
-    assert any(isinstance(m, Refused) and m.refusal.code == "name taken" for m in node.read())
+    node.end(lot, b"\1")
+    assert status(scene).done == 0
+
+
+def test_two_that_live_do_not_throw_each_other_out(scene: Scene, node: Node) -> None:
+    scene.submit(wide(1))
+    lot = node.next_lot()
+    scene.wait(2.5, node)
+    other = Node(scene, node.name, "other")
+    (wait,) = other.join()
+    assert isinstance(wait, Wait)
+    assert "'node'" in wait.reason
+    node.end(lot, b"\1")
+    assert status(scene).done == 1
 
 
 def test_a_double_of_a_hello_changes_nothing(scene: Scene, node: Node) -> None:

@@ -180,8 +180,13 @@ def test_a_journal_of_a_newer_version(home: Home) -> None:
 
 
 AS_NOBODY = """
-import os, sys
-from pypelinin.cli import daemons, main, serve
+import importlib, os, pkgutil, sys
+import pypelinin.cli, pypelinin.cluster, pypelinin.runtime, pypelinin.wire
+# all of it now: a checkout below root's home cannot be read later
+for package in (pypelinin.cli, pypelinin.cluster, pypelinin.runtime, pypelinin.wire):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+main = pypelinin.cli.main
 os.setgid(65534)
 os.setuid(65534)
 sys.exit(main(sys.argv[1:]))

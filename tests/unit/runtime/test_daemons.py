@@ -107,6 +107,8 @@ def test_its_defaults_are_the_originals(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_a_router_cannot_be_configured_with(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="synchronous is 'full' or 'normal', not 'maybe'"):
         router(tmp_path, synchronous="maybe")
+    with pytest.raises(DefinitionError, match=r"config\['store'\] is no plain data: .*PosixPath"):
+        router(tmp_path, store={"directory": tmp_path})
 
 
 def test_a_router_that_cannot_start_leaves_nothing(start: Start, tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ def test_what_a_broker_cannot_be() -> None:
     for slots in (0, -1):
         with pytest.raises(DefinitionError, match="at least one slot"):
             Broker(workers="a", number_of_workers=slots)
+    with pytest.raises(DefinitionError, match="store_configuration is no plain data"):
+        Broker(workers="a", store_configuration={"directory": Path("x")})
+    with pytest.raises(DefinitionError, match="labels map str to str"):
+        Broker(workers="a", labels={"gpus": 2})  # type: ignore[dict-item]
     with pytest.raises(DefinitionError, match="A store is named 'module:Class', not 'nonsense'"):
         Broker(workers="a", store_class="nonsense")
 

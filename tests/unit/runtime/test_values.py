@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from enum import IntEnum
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypelinin.errors import NotPicklable
-from pypelinin.runtime.values import pack_value, unpack_value
+from pypelinin.errors import DefinitionError, NotPicklable
+from pypelinin.runtime.values import check_plain, pack_value, unpack_value
 
 PLAIN = st.recursive(
     st.none()
@@ -76,6 +77,13 @@ def test_deep_nesting_is_pickled_or_refused() -> None:
 def test_what_cannot_be_packed_is_named() -> None:
     with pytest.raises(NotPicklable, match=r"the data of Job\('A'\) cannot be sent: TypeError"):
         pack_value("the data of Job('A')", {"lock": Lock()})
+
+
+@pytest.mark.parametrize("value", [Path("x"), {1: 2}, {"a": {3}}, 2**64, "\udcff", [object()]])
+def test_what_only_python_could_read_is_refused(value: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"^config is no plain data: .* Use None, bool"):
+        check_plain("config", value)
+    check_plain("config", {"a": [1, 2.5, None, True, b"x", "y", (1, 2)]})
 
 
 def test_a_function_travels_by_value() -> None:
