@@ -345,19 +345,16 @@ class PipelineManager:
             self._client.watch([run])
         else:
             self._finished += 1
-        self._take_news()
 
     def _take_news(self) -> None:
-        later = []
-        for status in self._client.finished_news:
+        """What ended before `start` returned is found by `_follow`."""
+        news, self._client.finished_news = self._client.finished_news, []
+        for status in news:
             pipeline = self._pipelines.get(status.run)
-            if pipeline is None:
-                later.append(status)  # it ended before `start` returned
-            elif pipeline.finished_at is None:
+            if pipeline is not None and pipeline.finished_at is None:
                 for one in (pipeline, *self._doubles.pop(status.run, ())):
                     _take(one, status)
                 self._finished += pipeline.finished_at is not None
-        self._client.finished_news = later
 
     def _handshake(self) -> messages.Configuration:
         if self._configuration is None:

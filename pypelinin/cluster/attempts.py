@@ -208,7 +208,8 @@ class Attempts:
     def _handed_out(self, node: int, row: LotRow) -> None:
         self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs)
         if fence_epoch(row.fence) == self.epoch:
-            self.next_attempt = fence_attempt(row.fence) + len(row.jobs)
+            after = fence_attempt(row.fence) + len(row.jobs)
+            self.next_attempt = max(self.next_attempt, after)
         self._set(row.runs, row.jobs, bytes((states.OUT,)) * len(row.jobs), 0)
 
     def _ended(self, row: Ended, lsn: int) -> None:

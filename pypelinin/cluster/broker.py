@@ -224,6 +224,8 @@ class Broker:
             self.runs[run.number] = (run.run, payload)
         payloads = message.blobs[count:] or (b"",) * len(message.lots)
         for lot, payload in zip(message.lots, payloads, strict=False):
+            if lot.fence in self.lots or len(lot.runs) != len(lot.jobs):
+                continue
             self.lots[lot.fence] = HeldJobs(
                 lot.fence, lot.worker, lot.runs, lot.jobs, payload,
                 message.epoch, message.lsn, len(lot.jobs),

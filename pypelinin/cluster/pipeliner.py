@@ -8,13 +8,15 @@ new welcome it drops its runs, and the Router assigns them anew with what is set
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pypelinin.cluster.events import Drain, Malformed, Received, Say, Stop
 from pypelinin.cluster.member import Member
 from pypelinin.cluster.refusals import REMEDIES
 from pypelinin.config import Limits
 from pypelinin.engine.run import Run
+from pypelinin.errors import BadMessage
+from pypelinin.graph import states
 from pypelinin.graph.graph import Graph
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Record, unpack_again
@@ -28,10 +30,13 @@ from pypelinin.wire.messages import (
     Leave,
     PipelineSettled,
     Ready,
+    Settled,
     SettledRun,
     Welcome,
     Withdraw,
 )
+
+FINAL = bytes((states.DONE, states.FAILED, states.CANCELLED))
 
 
 class Planner:
@@ -53,14 +58,16 @@ class Planner:
         touched: dict[int, None] = {}
         for message in messages:
             if isinstance(message, AssignRuns):
-                parts = iter(message.blobs)
+                begin = 0
                 for assigned in message.runs:
-                    touched[assigned.number] = None
-                    self._assigned(assigned, parts, ready)
+                    end = begin + 1 + max(0, assigned.parts)
+                    if self._assigned(assigned, message.blobs[begin:end], ready):
+                        touched[assigned.number] = None
+                    begin = end
             elif isinstance(message, JobsSettled):
                 for settled in message.runs:
                     found = self._runs.get(settled.number)
-                    if found is None or found[0] != settled.assignment:
+                    if found is None or not _fits(settled, *found):
                         continue
                     touched[settled.number] = None
                     self._ready(
@@ -77,15 +84,21 @@ class Planner:
             answers.append(PipelineSettled(tuple(over[i : i + self._batch_jobs_max])))
         return answers
 
-    def _assigned(self, assigned: AssignedRun, parts: Iterator[bytes], ready: list[Ready]) -> None:
-        known = next(parts)
-        graph = join_parts(next(parts) for _ in range(assigned.parts))
-        run = Run(graph)
+    def _assigned(self, assigned: AssignedRun, blobs: Sequence[bytes], ready: list[Ready]) -> bool:
+        """Begin to plan a run; False if what was sent of it is not a graph."""
+        known = blobs[0] if blobs else b""
+        try:
+            run = Run(join_parts(blobs[1:]))
+        except (BadMessage, IndexError, OverflowError):
+            return False
+        if len(blobs) != 1 + assigned.parts or len(known) not in (0, run.graph.jobs):
+            return False
         self._runs[assigned.number] = (assigned.assignment, run)
         first = run.start(known)
         if assigned.cancelled:
             run.cancel()
         self._ready(assigned.number, first, ready)
+        return True
 
     def _ready(self, number: int, jobs: list[int], ready: list[Ready]) -> None:
         if jobs:
@@ -118,7 +131,14 @@ class Planner:
             assert not run.over
 
 
-def join_parts(parts: Iterator[bytes]) -> Graph:
+def _fits(settled: Settled, assignment: int, run: Run) -> bool:
+    """Whether these are outcomes of that run, of this assignment."""
+    if settled.assignment != assignment or len(settled.jobs) != len(settled.statuses):
+        return False
+    return max(settled.jobs, default=0) < run.graph.jobs and not settled.statuses.strip(FINAL)
+
+
+def join_parts(parts: Iterable[bytes]) -> Graph:
     """The graph of packed `Structure`s in order. Raises BadMessage."""
     offsets, upstreams = array("I", [0]), array("I")
     for packed in parts:

@@ -8,7 +8,7 @@ A bug replaces a method while the block runs; product code knows nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -67,14 +67,12 @@ _assigned = Planner._assigned
 
 
 def _keep_the_run(
-    planner: Planner, assigned: AssignedRun, parts: Iterator[bytes], ready: list[Ready]
-) -> None:
+    planner: Planner, assigned: AssignedRun, blobs: Sequence[bytes], ready: list[Ready]
+) -> bool:
     """What a Pipeliner knew before counts for more than what it is told."""
-    if assigned.number not in planner._runs:
-        _assigned(planner, assigned, parts, ready)
-        return
-    for _ in range(1 + assigned.parts):
-        next(parts)
+    if assigned.number in planner._runs:
+        return True
+    return _assigned(planner, assigned, blobs, ready)
 
 
 def _any_assignment(planning: Planning, session: int, number: int, _assignment: int) -> bool:

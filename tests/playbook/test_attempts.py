@@ -62,7 +62,7 @@ def names(state: State) -> list[str]:
 
 
 def test_fences_rise_by_the_jobs_of_a_lot(state: State) -> None:
-    state.epoch = 3
+    apply(state, Epoch(3, state.lsn, "c", 0.0))
     first, second = hand_out(state, 0, 1, 2), hand_out(state, 3)
     assert (fence_epoch(first), second - first) == (3, 3)
 

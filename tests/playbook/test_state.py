@@ -113,12 +113,14 @@ def test_members_come_and_go() -> None:
 
 def test_an_epoch_makes_assignments_void_and_attempts_begin_anew() -> None:
     state = state_with(wide(2))
+    before = state.lsn
+    state.apply(Epoch(1, before, "c", 0.0))
     state.apply(Assigned(4, "p", ints(1)))
     state.apply(state.attempts.judge_hand_out(1, 1, [(ints(1), ints(0))]))
     assert (state.runs.by_number[1].assignment, state.attempts.next_attempt) == (4, 2)
     base = state.lsn
     state.apply(Epoch(2, base, "c", 5.0))
-    assert (state.epoch, state.cluster, state.attempts.bases) == (2, "c", {2: base})
+    assert (state.epoch, state.cluster, state.attempts.bases) == (2, "c", {1: before, 2: base})
     assert (state.runs.by_number[1].assignment, state.attempts.next_attempt) == (0, 1)
     assert state.next_assignment == 5
 

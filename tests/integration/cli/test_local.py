@@ -154,6 +154,9 @@ def test_a_module_that_ends_its_slot_is_told(place: Path) -> None:
         pass
 
 
+# between a socket's making and its first name there is no place to close it from
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_leaves_nothing(place: Path) -> None:
     """SIGINT comes at another moment of the start each time."""
     for step in range(12):
