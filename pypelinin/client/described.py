@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +12,21 @@ from pypelinin.pipeline import NIL, Pipeline
 from pypelinin.runtime.values import unpack_value
 from pypelinin.wire.codec import unpack_plain, unpack_record
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Details, Header, Structure
+from pypelinin.wire.messages import RunStatus
+
+
+def take_status(pipeline: Pipeline, status: RunStatus) -> None:
+    """Keep what the Router says in the user's object."""
+    pipeline.state = status.state
+    pipeline.started_at = status.submitted_at or pipeline.started_at
+    if status.finished_at:
+        pipeline.finished_at = status.finished_at
+    elif status.state == "unknown":
+        pipeline.finished_at = time.time()  # its history is over
+    if status.error is not None:
+        pipeline.error = status.error
+        number = int(status.error_job or 0)
+        pipeline.error_job = pipeline.jobs[number].name if number < len(pipeline.jobs) else ""
 
 
 def rebuilt(blobs: Sequence[bytes]) -> Pipeline:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import zmq
 
-from pypelinin.client.described import rebuilt
+from pypelinin.client.described import rebuilt, take_status
 from pypelinin.client.progress import Bar
 from pypelinin.client.verdicts import job_error, no_such_run, refusal_error
 from pypelinin.cluster.client import Client, Expired
@@ -286,7 +286,7 @@ class PipelineManager:
         answer = self._ask(lambda n: messages.GetDefinition(n, run), messages.Definition)
         pipeline = rebuilt(answer.blobs)
         pipeline.id = run
-        _take(pipeline, answer.status)
+        take_status(pipeline, answer.status)
         return pipeline, answer
 
     def list_runs(self, state: str = "", offset: int = 0, limit: int = 100) -> list[RunStatus]:
@@ -339,7 +339,7 @@ class PipelineManager:
             self._doubles.setdefault(run, []).append(pipeline)  # one run: the key was the same
         known = self._client.watched.get(run)
         if known is not None and known.finished_at and pipeline.finished_at is None:
-            _take(pipeline, known)
+            take_status(pipeline, known)
             self._finished += self._pipelines[run] is pipeline
         elif pipeline.finished_at is None:
             self._client.watch([run])
@@ -353,7 +353,7 @@ class PipelineManager:
             pipeline = self._pipelines.get(status.run)
             if pipeline is not None and pipeline.finished_at is None:
                 for one in (pipeline, *self._doubles.pop(status.run, ())):
-                    _take(one, status)
+                    take_status(one, status)
                 self._finished += pipeline.finished_at is not None
 
     def _handshake(self) -> messages.Configuration:
@@ -480,20 +480,6 @@ def _submitter() -> str:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a uid without an entry, as in some containers
         return f"{os.getuid()}@{socket.gethostname()}"
-
-
-def _take(pipeline: Pipeline, status: RunStatus) -> None:
-    """Keep what the Router says in the user's object."""
-    pipeline.state = status.state
-    pipeline.started_at = status.submitted_at or pipeline.started_at
-    if status.finished_at:
-        pipeline.finished_at = status.finished_at
-    elif status.state == "unknown":
-        pipeline.finished_at = time.time()  # its history is over
-    if status.error is not None:
-        pipeline.error = status.error
-        number = int(status.error_job or 0)
-        pipeline.error_job = pipeline.jobs[number].name if number < len(pipeline.jobs) else ""
 
 
 def _same_address(given: str, told: str) -> bool:

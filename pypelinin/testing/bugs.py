@@ -18,7 +18,6 @@ from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.events import Send
 from pypelinin.cluster.link import Link
-from pypelinin.cluster.member import Member
 from pypelinin.cluster.pipeliner import Planner
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.router import Router
@@ -166,16 +165,6 @@ def _lose_count(attempts: Attempts, row: LotClosed, lsn: int) -> None:
         run.lost[0] += 1
 
 
-def _trust_every_welcome(member: Member, *arguments: Any) -> Any:
-    member._hellos, hellos = arguments[0].hello, member._hellos
-    try:
-        return _welcomed(member, *arguments)
-    finally:
-        member._hellos = hellos
-
-
-_welcomed = Member._welcomed
-
 BUGS: dict[str, tuple[Patch, ...]] = {
     "acknowledgement before commit": ((Desk, "end_turn", _acknowledge_at_once),),
     "answer before commit": ((Scribe, "answer", _answer_at_once),),
@@ -195,7 +184,6 @@ BUGS: dict[str, tuple[Patch, ...]] = {
     "retry counter shared": ((Attempts, "_judge_failures", _count_retries_of_the_run),),
     "old work not held back": ((Router, "_release_old", _release_at_once),),
     "replay judges": ((Attempts, "_closed", _lose_count),),
-    "any welcome counts": ((Member, "_welcomed", _trust_every_welcome),),
 }
 
 

@@ -193,8 +193,6 @@ class History:
 
     def _may_be_handed_out(self, node: int, row: LotRow) -> None:
         line = self.lineage
-        if fence_epoch(row.fence) != line.epoch:
-            self.counters["adopted lots"] += 1
         demand(row.fence not in line.lots, "lot", row.fence, "is handed out twice")
         for i, key in enumerate(self._keys(row)):
             demand(key not in line.outcomes, key, "is over and handed out again")
@@ -215,6 +213,7 @@ class History:
                 tried = line.tried.get(key, -1)
                 demand(attempt.fence > tried, key, "is adopted though tried since as", tried)
                 attempt.node = node
+        self.counters["adopted lots"] += fence_epoch(row.fence) != line.epoch
 
     def _may_have_ended(self, row: Ended, causes: dict[tuple[int, int], str]) -> None:
         line = self.lineage

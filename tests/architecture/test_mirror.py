@@ -11,16 +11,7 @@ import pytest
 from tests.architecture.tree import FUNCTION, ROOT, Module, assert_none, functions, modules
 
 # Module -> why no test file carries its name.
-SIMULATED = (
-    "part of ClusterSim: tests/simulation runs all of it, with bugs planted to prove it looks"
-)
-EXCEPTIONS: dict[str, str] = {
-    f"pypelinin.testing.{name}": SIMULATED
-    for name in (
-        "bugs", "clients", "faults", "history", "journal", "network", "processes", "promises",
-        "scripts", "sim", "timeline", "world",
-    )
-}  # fmt: skip
+EXCEPTIONS: dict[str, str] = {}
 KINDS = ("playbook", "integration")
 
 
