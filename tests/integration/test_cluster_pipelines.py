@@ -376,7 +376,8 @@ def test_events_are_broadcast_with_their_place(bare: RealCluster) -> None:
         manager.run(pipeline := Pipeline({Job("Noop"): None}))
         second = msgpack.unpackb(socket.recv_multipart()[1])
         assert second["runs"] == [pipeline.id]
-        assert second["seq"] == first["seq"] + 1
+        # hints of progress are numbered too, and this socket does not take them
+        assert first["seq"] < second["seq"] <= first["seq"] + 3
 
 
 def test_a_plain_req_socket_is_answered(bare: RealCluster) -> None:
