@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pypelinin.cluster.events import Drain
 from pypelinin.testing.network import Weather
 from pypelinin.testing.processes import (
     BrokerProcess,
@@ -162,5 +163,6 @@ class Faults:
     def _stop_router(self) -> None:
         if self._router.up:
             self._world.counters["orderly ends of the router"] += 1
-            self._router.stop()
-            self._come_back(self._router)
+            self._router.take(Drain())
+            if self._random.random() < 0.3:
+                self._router.take(Drain())
