@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 
@@ -13,13 +14,15 @@ Edges = list[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Jobs 0 to *jobs* - 1."""
+    """Jobs 0 to *jobs* - 1; the *workers* take turns in that order."""
 
     jobs: int
     edges: Edges
+    workers: tuple[str, ...] = ("Noop",)
 
     def pipeline(self) -> Pipeline:
-        jobs = [Job("Noop", name=str(number)) for number in range(self.jobs)]
+        workers = itertools.cycle(self.workers)
+        jobs = [Job(next(workers), name=str(number)) for number in range(self.jobs)]
         linked = {job for edge in self.edges for job in edge}
         pairs: list[tuple[Job, Job | None]] = [(jobs[up], jobs[down]) for up, down in self.edges]
         pairs += [(job, None) for number, job in enumerate(jobs) if number not in linked]
@@ -30,8 +33,8 @@ def unlinked(jobs: int) -> Graph:
     return Graph(jobs, [])
 
 
-def chain(jobs: int) -> Graph:
-    return Graph(jobs, [(job, job + 1) for job in range(jobs - 1)])
+def chain(jobs: int, *workers: str) -> Graph:
+    return Graph(jobs, [(job, job + 1) for job in range(jobs - 1)], workers or ("Noop",))
 
 
 def chains(count: int, length: int) -> Graph:

@@ -47,6 +47,8 @@ to the pool's: for rates (`/s`) more is better, for times and sizes less. Buildi
   warm-up. For the pool: its two processes, without the one that made it.
 - **throughput**: independent jobs. **layered**: each job waits for two random ones of the layer
   before. **small**: all submitted at once.
+- **chain**: the jobs of one worker, which may go to a slot in lots. **edge**: two workers in turn,
+  so that every edge goes through the Router; no bar, it is there to be seen.
 - **latency**: `start` and `wait`, then the next pipeline. The fdatasync of its bar is measured
   before and after each run; the shorter one counts.
 

@@ -87,7 +87,7 @@ class Run(Warm):
     units: int
     graphs: list[Graph]
     prepare: Prepare
-    bar: Bar
+    bar: Bar | None = None
 
     def figures(self, synchronous: str) -> list[Figure]:
         rate = self.unit.endswith("/s")
@@ -217,7 +217,7 @@ class Memory(Warm):
         return [pss_bytes(pids) / 1e6]
 
 
-NAMES = ("startup", "memory", "throughput", "latency", "chain", "layered", "small")
+NAMES = ("startup", "memory", "throughput", "latency", "chain", "edge", "layered", "small")
 
 
 def all_scenarios(scale: float) -> list[Scenario]:
@@ -243,6 +243,10 @@ def all_scenarios(scale: float) -> list[Scenario]:
             "chain", f"1 chain of {edges:,} jobs", "µs/job", edges, [chain(edges)],
             lambda pool: lambda: submit_in_turn(pool, edges),
             Bar(3.0, at_least=False, of_ratio=True),
+        ),
+        Run(
+            "edge", f"1 chain of {edges:,} jobs, two workers in turn", "µs/job", edges,
+            [chain(edges, "Noop", "Nothing")], lambda pool: lambda: submit_in_turn(pool, edges),
         ),
         Run(
             "layered", f"10 layers of {width:,} jobs", "jobs/s", layers.jobs, [layers],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Noop"]
+__all__ = ["Noop", "Nothing"]
 
 
 class Noop:
     def process(self, data: object) -> None:  # noqa: ARG002
         return None
+
+
+class Nothing(Noop):
+    """Another worker, so that its jobs are never of one lot with the others."""
 
 
 def noop(data: object) -> None:

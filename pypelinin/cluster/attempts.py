@@ -18,7 +18,7 @@ from pypelinin.graph import states
 from pypelinin.ids import fence_attempt, fence_epoch, make_fence
 from pypelinin.wire.codec import Record
 from pypelinin.wire.definitions import Failure
-from pypelinin.wire.messages import HeldLot, Progress
+from pypelinin.wire.messages import HeldLot, Progress, is_sound
 from pypelinin.wire.rows import (
     Ended,
     FailedJob,
@@ -33,7 +33,7 @@ from pypelinin.wire.rows import (
 Pair = tuple[int, int]
 """(run number, job)."""
 
-_FROM_BROKER = bytes((states.DONE, states.FAILED))
+_FROM_BROKER = bytes((states.DONE, states.FAILED, states.UNBEGUN))
 
 
 @dataclass(slots=True)
@@ -44,11 +44,18 @@ class OpenLot:
     node: int
     runs: array[int]
     jobs: array[int]
+    follows: bytes = b""
     next: int = 0
 
     def rest(self, start: int = 0) -> list[Pair]:
         start = max(start, self.next)
         return list(zip(self.runs[start:], self.jobs[start:], strict=True))
+
+    def before(self, position: int) -> Pair | None:
+        """The job that must be done before the one there begins, if it is in this lot."""
+        if self.follows[position : position + 1] != b"\1":
+            return None
+        return self.runs[position - 1], self.jobs[position - 1]
 
 
 class Attempts:
@@ -66,13 +73,13 @@ class Attempts:
     # --- judging -----------------------------------------------------------------------
 
     def judge_hand_out(
-        self, epoch: int, node: int, lots: Iterable[tuple[array[int], array[int]]]
+        self, epoch: int, node: int, lots: Iterable[tuple[array[int], array[int], bytes]]
     ) -> HandedOut:
         """Number the attempts of *lots*; fences rise and never repeat within an epoch."""
         rows = []
         attempt = self.next_attempt
-        for runs, jobs in lots:
-            rows.append(LotRow(make_fence(epoch, attempt), runs, jobs))
+        for runs, jobs, follows in lots:
+            rows.append(LotRow(make_fence(epoch, attempt), runs, jobs, follows))
             attempt += len(jobs)
         return HandedOut(node, tuple(rows))
 
@@ -89,6 +96,8 @@ class Attempts:
             begin = seen.get(item.fence, lot.next)
             statuses = item.statuses[max(0, begin - item.start) :]
             if item.start > begin or not statuses or begin + len(statuses) > len(lot.jobs):
+                continue
+            if states.UNBEGUN in statuses and not _left_out(lot, begin, statuses):
                 continue
             seen[item.fence] = begin + len(statuses)
             if states.FAILED in statuses:
@@ -136,7 +145,7 @@ class Attempts:
     def judge_held(self, epoch: int, node: int, held: HeldLot) -> tuple[bool, list[Record]]:
         """(may the node go on with this lot, rows) for one line of its inventory."""
         lot = self.lots.get(held.fence)
-        if not len(held.statuses) <= len(held.jobs) == len(held.runs):
+        if not is_sound(held) or len(held.statuses) > len(held.jobs):
             return False, []
         if lot is not None:
             fits = (
@@ -165,7 +174,8 @@ class Attempts:
                 return False, []
             if run.states[job] != states.OPEN or held.fence + i < run.floors.get(job, 0):
                 return False, []
-        return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),))]
+        row = LotRow(held.fence, held.runs, held.jobs, held.follows)
+        return True, [HandedOut(node, (row,))]
 
     def valid(self, epoch: int, basis_epoch: int, basis_lsn: int) -> bool:
         """Whether what was built on that row of that epoch still stands."""
@@ -206,7 +216,7 @@ class Attempts:
                     self.runs.keep_failure(FailedJob(number, job, failure))
 
     def _handed_out(self, node: int, row: LotRow) -> None:
-        self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs)
+        self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs, row.follows)
         if fence_epoch(row.fence) == self.epoch:
             after = fence_attempt(row.fence) + len(row.jobs)
             self.next_attempt = max(self.next_attempt, after)
@@ -216,9 +226,9 @@ class Attempts:
         lot = self.lots[row.fence]
         end = row.start + len(row.statuses)
         self._set(lot.runs[row.start : end], lot.jobs[row.start : end], row.statuses, lsn)
-        if states.AGAIN in row.statuses:
+        if states.AGAIN in row.statuses or states.UNBEGUN in row.statuses:
             for i, status in enumerate(row.statuses, row.start):
-                if status == states.AGAIN:
+                if status in (states.AGAIN, states.UNBEGUN):
                     floors = self.runs.by_number[lot.runs[i]].floors
                     floors[lot.jobs[i]] = row.fence + i + 1
         lot.next = end
@@ -237,6 +247,8 @@ class Attempts:
             assert run is not None
             if status == states.AGAIN:
                 run.failed_again[job] += 1
+                status = states.OPEN
+            elif status == states.UNBEGUN:
                 status = states.OPEN
             before = run.states[job]
             run.counts[before] -= 1
@@ -257,6 +269,7 @@ class Attempts:
             del self.lots[row.fence]
         else:
             lot.runs, lot.jobs = lot.runs[: row.start], lot.jobs[: row.start]
+            lot.follows = lot.follows[: row.start]
 
     def begin_epoch(self, epoch: int, base: int) -> None:
         self.bases[epoch] = base
@@ -281,3 +294,12 @@ class Attempts:
         for run in self.runs.by_number.values():
             if run.open:
                 assert run.counts[states.OUT] == counts[run.number], "a job is out without a lot"
+
+
+def _left_out(lot: OpenLot, begin: int, statuses: bytes) -> bool:
+    """Whether all that was not begun follows something."""
+    return all(
+        lot.before(position) is not None
+        for position, status in enumerate(statuses, begin)
+        if status == states.UNBEGUN
+    )

@@ -28,17 +28,14 @@ from pypelinin.cluster.slots import (
     StartSlot,
 )
 from pypelinin.config import Limits
-from pypelinin.graph import states
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Blobs, Envelope, Record, pack_record
-from pypelinin.wire.definitions import Failure
 from pypelinin.wire.messages import (
     Configuration,
     DropJobs,
     ForgetRuns,
     GetConfiguration,
     GetJob,
-    JobFailure,
     JobsFinished,
     JobsOut,
     JobsReturned,
@@ -48,6 +45,7 @@ from pypelinin.wire.messages import (
     Refused,
     Returned,
     Welcome,
+    is_sound,
 )
 
 REPORT_BYTES_MAX = 128 * 1024
@@ -224,11 +222,11 @@ class Broker:
             self.runs[run.number] = (run.run, payload)
         payloads = message.blobs[count:] or (b"",) * len(message.lots)
         for lot, payload in zip(message.lots, payloads, strict=False):
-            if lot.fence in self.lots or len(lot.runs) != len(lot.jobs):
+            if lot.fence in self.lots or not is_sound(lot):
                 continue
             self.lots[lot.fence] = HeldJobs(
                 lot.fence, lot.worker, lot.runs, lot.jobs, payload,
-                message.epoch, message.lsn, len(lot.jobs),
+                message.epoch, message.lsn, len(lot.jobs), lot.follows,
             )  # fmt: skip
             self._waiting.append(lot.fence)
             if self._drains:
@@ -286,8 +284,9 @@ class Broker:
             for fence in list(self._waiting) if stuck else ():
                 lot = self.lots[fence]
                 self._waiting.remove(fence)
-                for position in range(len(lot.statuses), lot.end):
-                    self._failed(lot, position, event.failure)
+                while not lot.finished:
+                    lot.fail(event.failure)
+                self._touched[fence] = None
             return [Say("error", f"Slot {event.slot} cannot start: {text}")]
         self.ledger.open(event.slot)
         if not self._probed:
@@ -302,9 +301,7 @@ class Broker:
         lot = None if fence is None else self.lots.get(fence)
         if lot is None:
             return []
-        base = len(lot.statuses)
-        lot.statuses += event.statuses
-        lot.failures += [JobFailure(base + f.job, f.failure) for f in event.failures]
+        lot.take(event.statuses, event.failures)
         self._touched[lot.fence] = None
         mean = event.elapsed_s / max(1, len(event.statuses))
         before = self._seconds.get(lot.worker, mean)
@@ -334,17 +331,14 @@ class Broker:
         if lot is None:
             return []
         if in_job:
-            self._failed(lot, len(lot.statuses), event.failure)
+            lot.fail(event.failure)
+        lot.pass_over()
+        self._touched[lot.fence] = None
         if self._drains:
             self._unbegun(lot)
         elif not lot.finished:
             self._waiting.appendleft(lot.fence)
         return [Say("warning", f"Slot {event.slot} died: {event.failure.text}")]
-
-    def _failed(self, lot: HeldJobs, position: int, failure: Failure) -> None:
-        lot.statuses.append(states.FAILED)
-        lot.failures.append(JobFailure(position, failure))
-        self._touched[lot.fence] = None
 
     def _blocked(self, slot: int) -> list[Command]:
         """One job holds *slot* up: what is behind it goes back, and what waits here too."""
@@ -382,6 +376,7 @@ class Broker:
                     lot.jobs[begun:end],
                     lot.payloads,
                     headers,
+                    lot.follows[begun:end],
                 )
             )
         return commands

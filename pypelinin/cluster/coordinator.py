@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pypelinin.cluster.queues import ClassKey, JobClass, Queues
 from pypelinin.cluster.refusals import no_such_labels, unknown_worker
@@ -46,6 +47,16 @@ class Node:
         )
 
 
+class Placed(NamedTuple):
+    """A lot for *node*; *room* jobs more may follow these in it."""
+
+    node: Node
+    waiting: JobClass
+    runs: array[int]
+    jobs: array[int]
+    room: int
+
+
 @dataclass(slots=True)
 class Coordinator:
     """The nodes by number; hands out nothing itself, says what should go where."""
@@ -73,8 +84,8 @@ class Coordinator:
             return f"no broker offers {kind.worker}"
         return "all slots are busy"
 
-    def place(self, queues: Queues) -> Iterator[tuple[Node, JobClass, array[int], array[int]]]:
-        """Lots to hand out now: (node, class, runs, jobs); counts them at the nodes."""
+    def place(self, queues: Queues) -> Iterator[Placed]:
+        """Lots to hand out now; counts them at the nodes."""
         keys = list(queues.classes)
         while keys:
             key = min(keys, key=lambda k: (k[0], queues.classes[k].served))
@@ -84,10 +95,11 @@ class Coordinator:
                 keys.remove(key)
                 continue
             node.lots += 1
-            runs, jobs = queues.take(key, self._size(node, waiting))
+            most = min(node.pace.get(waiting.worker, 1), max(1, LOT_BYTES_MAX // waiting.widest))
+            runs, jobs = queues.take(key, self._share(waiting, most))
             if key not in queues.classes:
                 keys.remove(key)
-            yield node, waiting, runs, jobs
+            yield Placed(node, waiting, runs, jobs, most - len(jobs))
 
     def _best(self, waiting: JobClass, queues: Queues) -> Node | None:
         """The fitting node with the most free slots that has room; the oldest if equal."""
@@ -111,16 +123,14 @@ class Coordinator:
             for other in classes.values()
         )
 
-    def _size(self, node: Node, waiting: JobClass) -> int:
-        """Jobs of one lot: its pace, but leave some for every other free slot."""
-        pace = node.pace.get(waiting.worker, 1)
-        if pace == 1:
+    def _share(self, waiting: JobClass, most: int) -> int:
+        """Queued jobs for one lot: at most so many, but some are left for every free slot."""
+        if most == 1:
             return 1
         rooms = sum(
             max(0, other.slots + other.ahead - other.lots) for other in self._fitting(waiting)
         )
-        wide = max(1, LOT_BYTES_MAX // waiting.widest)
-        return min(pace, wide, -(-waiting.count // (rooms + 1)))
+        return min(most, -(-waiting.count // (rooms + 1)))
 
     def check(self) -> None:
         for node in self.nodes.values():

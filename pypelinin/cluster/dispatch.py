@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from copy import copy
 from heapq import heappop, heappush
 
 from pypelinin.cluster.attempts import OpenLot, Pair
-from pypelinin.cluster.coordinator import Coordinator
+from pypelinin.cluster.coordinator import Coordinator, Placed
 from pypelinin.cluster.desk import Desk
-from pypelinin.cluster.hand_out import lots_for
+from pypelinin.cluster.hand_out import lots_for, with_followers
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.queues import Queues
 from pypelinin.cluster.runs import RunRecord
@@ -32,6 +33,8 @@ class Dispatch:
         self.queues = Queues()
         self.coordinator = Coordinator()
         self.retries: list[tuple[float, int, int]] = []
+        self._later: set[Pair] = set()
+        """The jobs in `retries`: a Pipeliner may say only now that they are ready."""
         self.ended = 0
         self._scribe = scribe
         self._state = scribe.state
@@ -43,6 +46,7 @@ class Dispatch:
         """Queue what has waited long enough after a failure."""
         while self.retries and self.retries[0][0] <= now:
             _, number, job = heappop(self.retries)
+            self._later.discard((number, job))
             run = self._state.runs.by_number.get(number)
             if run is not None and run.open and run.states[job] == states.OPEN:
                 self.enqueue(run, [job], first=True)
@@ -57,6 +61,8 @@ class Dispatch:
         size, known = len(run.states), run.states
         for job in jobs:
             if job < size and known[job] == states.OPEN:
+                if self._later and (run.number, job) in self._later:
+                    continue
                 run.set_state(job, states.QUEUED)
                 kind = run.kind_of[job] if run.kind_of else 0
                 if kind not in groups:
@@ -90,14 +96,34 @@ class Dispatch:
             while stop < end and lot.runs[stop] == number:
                 stop += 1
             jobs, piece = lot.jobs[begin:stop], statuses[begin - start : stop - start]
-            if states.AGAIN in piece:
-                for job, status in zip(jobs, piece, strict=True):
-                    if status == states.AGAIN:
-                        self._try_later(number, job, now)
-                kept = [i for i, status in enumerate(piece) if status != states.AGAIN]
-                jobs, piece = array("I", [jobs[i] for i in kept]), bytes(piece[i] for i in kept)
+            if states.AGAIN in piece or states.UNBEGUN in piece:
+                jobs, piece = self._final(lot, begin, piece, now)
             self._planning.settle(number, jobs, piece)
             begin = stop
+
+    def _final(
+        self, lot: OpenLot, begin: int, statuses: bytes, now: float
+    ) -> tuple[array[int], bytes]:
+        """The final ones of these outcomes; the other jobs are queued when it is their time."""
+        jobs, final = array("I"), bytearray()
+        for position, status in enumerate(statuses, begin):
+            number, job = lot.runs[position], lot.jobs[position]
+            if status == states.AGAIN:
+                self._try_later(number, job, now)
+            elif status != states.UNBEGUN:
+                jobs.append(job)
+                final.append(status)
+            elif self._may_start(lot, position):
+                self.enqueue(self._state.runs.by_number[number], [job], first=True)
+        return jobs, bytes(final)
+
+    def _may_start(self, lot: OpenLot, position: int) -> bool:
+        """Whether a job that came back unbegun waits for nothing; if not, its Pipeliner will
+        say when."""
+        before = lot.before(position)
+        if before is None:
+            return True
+        return self._state.runs.by_number[before[0]].states[before[1]] == states.DONE
 
     def _try_later(self, number: int, job: int, now: float) -> None:
         """After a failure: 0.5 s, 1 s, 2 s ..., less a part that depends on the job."""
@@ -105,26 +131,29 @@ class Dispatch:
         delay = min(self._limits.retry_max_s, self._limits.retry_base_s * 2 ** min(times - 1, 30))
         part = (number * 2654435761 + job * 40503 + times * 97) % 1000 / 1000
         heappush(self.retries, (now + delay * (1 - part / 2), number, job))
+        self._later.add((number, job))
 
     def close(self, rows: Iterable[Record], name: str = "") -> None:
         """Lots that came back or were lost: their jobs are queued again, or given up."""
         for row in rows:
             assert isinstance(row, LotsClosed)
-            lots = [(self._state.attempts.lots[lot.fence], lot.start) for lot in row.lots]
-            rests = [lot.rest(start) for lot, start in lots]
+            lots = [copy(self._state.attempts.lots[lot.fence]) for lot in row.lots]
             self._scribe.write([row])
-            for (lot, start), rest, closed in zip(lots, rests, row.lots, strict=True):
+            for lot, closed in zip(lots, row.lots, strict=True):
                 node = self.coordinator.nodes.get(lot.node)
-                if node is not None and lot.next == start:
+                if node is not None and lot.next == closed.start:
                     node.lots -= 1
-                if closed.lost and rest:
-                    self._scribe.write(self._state.attempts.judge_given_up(rest[:1], name))
-                self._reopen(rest)
+                if closed.lost:
+                    first = lot.rest(closed.start)[:1]
+                    self._scribe.write(self._state.attempts.judge_given_up(first, name))
+                self._reopen(lot, closed.start)
 
-    def _reopen(self, pairs: list[Pair]) -> None:
+    def _reopen(self, lot: OpenLot, start: int) -> None:
         by_number = self._state.runs.by_number
         grouped: dict[int, list[int]] = {}
-        for number, job in pairs:
+        for position, (number, job) in enumerate(lot.rest(start), max(start, lot.next)):
+            if not self._may_start(lot, position):
+                continue
             if by_number[number].states[job] == states.FAILED:
                 self._planning.settle(number, [job], bytes((states.FAILED,)))
             elif number in self._planning.owner:
@@ -134,21 +163,20 @@ class Dispatch:
 
     def hand_out(self) -> None:
         """Queued jobs to nodes with room: one row and few messages a node."""
-        chosen: dict[int, list[tuple[str, array[int], array[int]]]] = {}
-        for node, waiting, runs, jobs in self.coordinator.place(self.queues):
-            chosen.setdefault(node.number, []).append((waiting.worker, runs, jobs))
+        chosen: dict[int, list[Placed]] = {}
+        for placed in self.coordinator.place(self.queues):
+            chosen.setdefault(placed.node.number, []).append(placed)
         if not chosen:
             return
         peers = {peer.node: peer for peer in self._desk.peers.values() if peer.role == "broker"}
         for number, picked in chosen.items():
-            basis = max(
-                self._state.runs.by_number[run].lsn for _, runs, _ in picked for run in runs
-            )
-            row = self._state.attempts.judge_hand_out(
-                self._state.epoch, number, [(runs, jobs) for _, runs, jobs in picked]
-            )
+            basis = max(self._state.runs.by_number[run].lsn for lot in picked for run in lot.runs)
+            lots = [
+                with_followers(self._state.runs, self._planning.resident, lot) for lot in picked
+            ]
+            row = self._state.attempts.judge_hand_out(self._state.epoch, number, lots)
             self._scribe.write([row])
-            workers = [worker for worker, _, _ in picked]
+            workers = [lot.waiting.worker for lot in picked]
             for message in lots_for(self._state, peers[number].runs, workers, row.lots, basis):
                 self._desk.tell(peers[number], message)
 

@@ -1,17 +1,45 @@
-"""Lots as messages for a node: cut by bytes, with the headers it does not know yet."""
+"""What a lot holds, and lots as messages for a node.
+
+Jobs that only wait for a job of the lot, and that nothing else holds up, go with it: the
+slot runs such a line of jobs without asking. Messages are cut by bytes and bring the
+headers that the node does not know yet.
+"""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 
-from pypelinin.cluster.runs import NIL, RunRecord
+from pypelinin.cluster.coordinator import Placed
+from pypelinin.cluster.pipeliner import Planner
+from pypelinin.cluster.runs import NIL, RunRecord, Runs
 from pypelinin.cluster.state import State
+from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs
 from pypelinin.wire.messages import JobsOut, Lot, RunForSlot
 from pypelinin.wire.rows import LotRow
 
 MESSAGE_BYTES_MAX = 256 * 1024
 MESSAGE_BLOBS_MAX = 500
+
+
+def with_followers(
+    runs: Runs, planner: Planner, lot: Placed
+) -> tuple[array[int], array[int], bytes]:
+    """(runs, jobs, follows) of the lot, each job with those of its kind right behind it."""
+    numbers, jobs, follows, room = array("I"), array("I"), bytearray(), lot.room
+    for number, job in zip(lot.runs, lot.jobs, strict=True) if room else ():
+        line = [job]
+        for behind in planner.line(number, job, room):
+            run = runs.by_number[number]
+            if run.states[behind] != states.OPEN or run.kind(behind) is not run.kind(job):
+                break
+            line.append(behind)
+        room -= len(line) - 1
+        jobs.extend(line)
+        numbers.extend([number] * len(line))
+        follows += b"\0" + b"\1" * (len(line) - 1)
+    return (numbers, jobs, bytes(follows)) if any(follows) else (lot.runs, lot.jobs, b"")
 
 
 class _Batch:
@@ -60,7 +88,7 @@ def lots_for(
         if batch.full:
             yield batch.message(state.epoch, basis_lsn)
             batch = _Batch()
-        batch.rows.append(Lot(row.fence, worker, row.runs, row.jobs))
+        batch.rows.append(Lot(row.fence, worker, row.runs, row.jobs, row.follows))
         batch.row_payloads.append(_payloads(row, runs))
         batch.size += 8 * len(row.jobs) + len(batch.row_payloads[-1]) + 64
     yield batch.message(state.epoch, basis_lsn)

@@ -36,7 +36,7 @@ def run_image(run: RunRecord) -> RunImage:
 def state_image(state: State) -> StateImage:
     members = [Joined(m.node, m.name, m.incarnation) for m in state.members.values()]
     lots = [
-        LotImage(lot.node, lot.next, LotRow(lot.fence, lot.runs, lot.jobs))
+        LotImage(lot.node, lot.next, LotRow(lot.fence, lot.runs, lot.jobs, lot.follows))
         for lot in state.attempts.lots.values()
     ]
     return StateImage(
@@ -78,7 +78,7 @@ def _restore_state(state: State, image: StateImage) -> None:
     for item in image.lots:
         lot = item.lot
         state.attempts.lots[lot.fence] = OpenLot(
-            lot.fence, item.node, lot.runs, lot.jobs, item.next
+            lot.fence, item.node, lot.runs, lot.jobs, lot.follows, item.next
         )
 
 

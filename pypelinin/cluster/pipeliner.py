@@ -84,6 +84,11 @@ class Planner:
             answers.append(PipelineSettled(tuple(over[i : i + self._batch_jobs_max])))
         return answers
 
+    def line(self, number: int, job: int, jobs_max: int) -> list[int]:
+        """The jobs that can run right behind *job*, one after the other (see Run.line)."""
+        found = self._runs.get(number)
+        return [] if found is None else found[1].line(job, jobs_max)
+
     def _assigned(self, assigned: AssignedRun, blobs: Sequence[bytes], ready: list[Ready]) -> bool:
         """Begin to plan a run; False if what was sent of it is not a graph."""
         known = blobs[0] if blobs else b""

@@ -36,6 +36,8 @@ class Planning:
         self._inbox: list[Record] = []
         self._settled: dict[int, tuple[array[int], bytearray]] = {}
         self._withdrawn: dict[int, None] = {}
+        self.over: dict[int, None] = {}
+        """Runs nothing more will come of, once their lots are back."""
 
     def assign(self, runs: Iterable[RunRecord]) -> None:
         """Give each run to the Pipeliner that plans the fewest."""
@@ -54,6 +56,7 @@ class Planning:
             self.owner[run.number] = session
             self._settled.pop(run.number, None)
             self._withdrawn.pop(run.number, None)
+            self.over.pop(run.number, None)
         for session, group in groups.items():
             self._assign_to(session, group)
 
@@ -144,6 +147,7 @@ class Planning:
         self.owner.pop(number, None)
         self._settled.pop(number, None)
         self._withdrawn.pop(number, None)
+        self.over.pop(number, None)
 
     def is_from_owner(self, session: int, number: int, assignment: int) -> bool:
         """Whether that Pipeliner still plans that run; an old assignment does not count."""

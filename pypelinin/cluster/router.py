@@ -179,7 +179,8 @@ class Router:
         """Tell the Pipeliners what is settled; the resident one answers at once."""
         while self.planning.pending:
             for message in self.planning.flush():
-                self._from_pipeliner(RESIDENT, message, now)
+                self._from_pipeliner(RESIDENT, message)
+        self._finish_runs(now)
 
     def deadline(self) -> float:
         times = [self.desk.deadline(), *self._awaited.values()]
@@ -435,11 +436,11 @@ class Router:
                 farewell = SendAfter(peer.address, peer.link.ping(), self.state.lsn)
                 self.scribe.commands.append(farewell)
             case AddJob() | PipelineSettled() if peer.role == "pipeliner":
-                self._from_pipeliner(peer.link.session, message, now)
+                self._from_pipeliner(peer.link.session, message)
 
     # --- jobs --------------------------------------------------------------------------
 
-    def _from_pipeliner(self, session: int, message: Record, now: float) -> None:
+    def _from_pipeliner(self, session: int, message: Record) -> None:
         by_number = self.state.runs.by_number
         if isinstance(message, AddJob):
             for ready in message.runs:
@@ -447,13 +448,16 @@ class Router:
                     self.dispatch.enqueue(by_number[ready.number], ready.jobs)
         elif isinstance(message, PipelineSettled):
             for settled in message.runs:
-                if not self.planning.is_from_owner(session, settled.number, settled.assignment):
-                    continue
-                run = by_number[settled.number]
-                if run.counts[states.OUT] or run.counts[states.QUEUED]:
-                    continue
-                self.scribe.write([FinishedRun(run.number, now + self._wall_offset_s)])
-                self.planning.finished(run.number)
+                if self.planning.is_from_owner(session, settled.number, settled.assignment):
+                    self.planning.over[settled.number] = None
+
+    def _finish_runs(self, now: float) -> None:
+        """Runs whose planning is over and of which no node has anything any more."""
+        for number in list(self.planning.over):
+            run = self.state.runs.by_number[number]
+            if not run.counts[states.OUT] and not run.counts[states.QUEUED]:
+                self.scribe.write([FinishedRun(number, now + self._wall_offset_s)])
+                self.planning.finished(number)
                 self.news.finished.append(run)
 
     def check(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from pypelinin.graph import states
 from pypelinin.machine import Command, Event
 from pypelinin.wire.definitions import Failure
 from pypelinin.wire.messages import HeldLot, JobFailure, Progress
@@ -62,6 +63,7 @@ class RunLot(Command):
     """Run these jobs on *slot* in order; *headers* are runs it may not know yet.
 
     *fence* is the first job's. *payloads* are the whole lot's: pass over *skip* of them.
+    Where *follows* is 1, a job begins only if the one before it is done.
     """
 
     slot: int
@@ -72,6 +74,7 @@ class RunLot(Command):
     jobs: array[int]
     payloads: bytes
     headers: dict[int, tuple[str, bytes]]
+    follows: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class HeldJobs:
     epoch: int
     lsn: int
     end: int
+    follows: bytes = b""
     statuses: bytearray = field(default_factory=bytearray)
     failures: list[JobFailure] = field(default_factory=list)
     reported: int = 0
@@ -108,6 +112,31 @@ class HeldJobs:
     @property
     def finished(self) -> bool:
         return len(self.statuses) == self.end
+
+    def take(self, statuses: bytes, failures: Iterable[JobFailure]) -> None:
+        """How the next jobs ended, by their slot; it may not leave out what follows nothing."""
+        base = len(self.statuses)
+        self.failures += [JobFailure(base + f.job, f.failure) for f in failures]
+        self.statuses += statuses
+        for i in range(base, len(self.statuses)) if states.UNBEGUN in statuses else ():
+            if self.statuses[i] == states.UNBEGUN and not self._follows(i):
+                self.statuses[i] = states.FAILED
+
+    def fail(self, failure: Failure) -> None:
+        """The next job failed, and what follows it is not begun."""
+        self.failures.append(JobFailure(len(self.statuses), failure))
+        self.statuses.append(states.FAILED)
+        self.pass_over()
+
+    def pass_over(self) -> None:
+        """Leave out the next jobs if they follow one that is not done."""
+        while not self.finished and self._follows(len(self.statuses)):
+            if self.statuses[-1] == states.DONE:
+                return
+            self.statuses.append(states.UNBEGUN)
+
+    def _follows(self, position: int) -> bool:
+        return self.follows[position : position + 1] == b"\1"
 
     def unreported(self, bytes_max: int) -> Iterator[Progress]:
         """What was not told yet, in pieces of about that size; it counts as told."""
@@ -139,5 +168,5 @@ class HeldJobs:
             )
         return HeldLot(
             self.fence, self.epoch, self.lsn, self.runs[: self.end], self.jobs[: self.end],
-            bytes(self.statuses), tuple(failures),
+            bytes(self.statuses), tuple(failures), self.follows[: self.end],
         )  # fmt: skip

@@ -88,7 +88,9 @@ class State:
             "members": dict(self.members),
             "next": (self.next_node, self.next_assignment, self.attempts.next_attempt),
             "lots": {
-                lot.fence: (lot.node, lot.runs.tolist(), lot.jobs.tolist(), lot.next)
+                lot.fence: (
+                    lot.node, lot.runs.tolist(), lot.jobs.tolist(), lot.follows, lot.next
+                )
                 for lot in self.attempts.lots.values()
             },
             "runs": {

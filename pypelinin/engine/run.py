@@ -78,6 +78,17 @@ class Run:
                     ready.append(down)
         return ready
 
+    def line(self, job: int, jobs_max: int) -> list[int]:
+        """Up to *jobs_max* jobs behind *job*: each waits for the one before, and only it does."""
+        line: list[int] = []
+        first = self._first
+        while len(line) < jobs_max and first[job + 1] == first[job] + 1:
+            job = self._downstreams[first[job]]
+            if self._missing[job] != 1 or self.state[job] != WAITING:
+                break
+            line.append(job)
+        return line
+
     def cancel(self) -> None:
         """Nothing waiting will start any more; what is READY still gets its outcome."""
         self.cancelled = True

@@ -16,6 +16,8 @@ QUEUED = 6
 """Open, and waiting in the Router for a slot (in memory only)."""
 OUT = 7
 """Open, and part of a lot that a node has."""
+UNBEGUN = 8
+"""Only in outcomes: it follows a job of its lot that was not done, so it is open once more."""
 
 ENDED = frozenset((DONE, FAILED, SKIPPED, CANCELLED))
 TO_RECORD = bytes(OPEN if state in (QUEUED, OUT) else state for state in range(256))

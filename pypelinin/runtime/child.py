@@ -208,8 +208,12 @@ class Slot:
         payloads: bytes,
         headers: dict[int, list[Any]],
         forget: list[int],
+        follows: bytes,
     ) -> None:
-        """Run the jobs one after the other, as long as there are tokens for them."""
+        """Run the jobs one after the other, as long as there are tokens for them.
+
+        Where *follows* is 1, only if the job before is done; if not, its outcome is None.
+        """
         for number in forget:
             self.runs.pop(number, None)
         for number, (run, payload) in headers.items():
@@ -223,12 +227,18 @@ class Slot:
                 unpacker.skip()
             own = iter(unpacker)
         clock, send, pack = time.perf_counter, self.link.sendall, self._pack
+        done = True
         for i, number in enumerate(numbers):
             if not self.take_token(tag):
                 return
+            payload = next(own, None)
+            if not done and follows and follows[i]:
+                send(pack(None))
+                continue
             begin = clock()
-            failed = self.run_job(worker, number, indices[i], fence + i, next(own, None))
+            failed = self.run_job(worker, number, indices[i], fence + i, payload)
             elapsed = clock() - begin
+            done = failed is None
             send(pack(elapsed if failed is None else [elapsed, *failed]))
 
     def take_token(self, tag: int) -> bool:

@@ -135,6 +135,7 @@ class Slots:
             [
                 "lot", slot.tag, command.fence, command.skip, command.worker,
                 command.runs.tobytes(), command.jobs.tobytes(), command.payloads, new, forget,
+                command.follows,
             ],
         )  # fmt: skip
 
@@ -247,10 +248,12 @@ class Slots:
         elapsed = 0.0
         try:
             for outcome in slot.unpacker:
-                if type(outcome) is not float and outcome[0] in ("started", "monitored"):
+                if type(outcome) is list and outcome[0] in ("started", "monitored"):
                     events += self._said(slot, *outcome)
                 elif len(statuses) >= slot.left or slot.number == SERVICE:
                     raise ValueError("more outcomes than jobs")
+                elif outcome is None:
+                    statuses.append(states.UNBEGUN)
                 elif type(outcome) is float:
                     elapsed += outcome
                     statuses.append(states.DONE)

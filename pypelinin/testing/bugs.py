@@ -16,6 +16,7 @@ from typing import Any
 from pypelinin.cluster.attempts import Attempts, OpenLot
 from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.desk import Desk
+from pypelinin.cluster.dispatch import Dispatch
 from pypelinin.cluster.events import Send
 from pypelinin.cluster.link import Link
 from pypelinin.cluster.pipeliner import Planner
@@ -23,6 +24,7 @@ from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.router import Router
 from pypelinin.cluster.runs import Runs
 from pypelinin.cluster.scribe import Scribe
+from pypelinin.cluster.slots import HeldJobs
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, Envelope, Record
 from pypelinin.wire.messages import AssignedRun, HeldLot, Progress, Ready
@@ -165,6 +167,10 @@ def _lose_count(attempts: Attempts, row: LotClosed, lsn: int) -> None:
         run.lost[0] += 1
 
 
+def _stop_nothing(_lot: HeldJobs) -> None:
+    """What follows a job that killed its slot is begun all the same."""
+
+
 BUGS: dict[str, tuple[Patch, ...]] = {
     "acknowledgement before commit": ((Desk, "end_turn", _acknowledge_at_once),),
     "answer before commit": ((Scribe, "answer", _answer_at_once),),
@@ -184,6 +190,8 @@ BUGS: dict[str, tuple[Patch, ...]] = {
     "retry counter shared": ((Attempts, "_judge_failures", _count_retries_of_the_run),),
     "old work not held back": ((Router, "_release_old", _release_at_once),),
     "replay judges": ((Attempts, "_closed", _lose_count),),
+    "followers queued with their line": ((Dispatch, "_may_start", lambda *_: True),),
+    "followers of a failure begun": ((HeldJobs, "pass_over", _stop_nothing),),
 }
 
 

@@ -198,9 +198,10 @@ class History:
             demand(key not in line.outcomes, key, "is over and handed out again")
             demand(key not in line.out, key, "is handed out twice at once")
             demand(key[0] not in line.finished, key, "is handed out after its run's end")
+            behind = self._keys(row)[i - 1] if row.follows[i : i + 1] == b"\1" else None
             for up in self.scripts[key[0]].upstreams[key[1]]:
-                found = line.outcomes.get((key[0], up), (0, 0))
-                demand(found[0] == states.DONE, key, "is handed out before upstream", up)
+                done = line.outcomes.get((key[0], up), (0, 0))[0] == states.DONE
+                demand(done or behind == (key[0], up), key, "is handed out before upstream", up)
             if fence_epoch(row.fence) == line.epoch:
                 before = self.attempts.get(row.fence + i)
                 demand(before is None or not before.epoch, "fence", row.fence, "is not new")
@@ -227,6 +228,10 @@ class History:
             key, attempt = lot.keys[i], self.attempts[row.fence + i]
             demand(key not in line.outcomes, key, "has two outcomes")
             demand(attempt.key == key, key, "has the outcome of", attempt.key)
+            if status == states.UNBEGUN:
+                demand(attempt.state == HANDED, key, "is recorded as unbegun but", attempt.state)
+                self.counters["followers not begun"] += 1
+                continue
             demand(status in (states.DONE, states.FAILED, states.AGAIN), "outcome", status)
             never_begun = attempt.state == HANDED and status != states.DONE
             cause = causes.get((numbers[key[0]], key[1]))
@@ -261,8 +266,8 @@ class History:
         for i, status in enumerate(row.statuses, row.start):
             key = lot.keys[i]
             line.out.pop(key)
-            if status == states.AGAIN:
-                line.failed[key] += 1
+            if status in (states.AGAIN, states.UNBEGUN):
+                line.failed[key] += status == states.AGAIN
                 line.tried[key] = row.fence + i
             else:
                 line.outcomes[key] = (status, line.lsn)
@@ -290,7 +295,7 @@ class History:
                 attempt.epoch, attempt.lsn = message.epoch, message.lsn
                 run, job = attempt.key
                 for up in self.scripts[run].upstreams[job]:
-                    _, lsn = line.outcomes[run, up]
+                    _, lsn = line.outcomes.get((run, up), (0, 0))  # 0: it is in this lot
                     demand(lsn <= message.lsn, attempt.key, "does not name row", lsn)
 
     def began(self, fence: int, run: str, job: int, place: Place) -> None:
@@ -305,6 +310,9 @@ class History:
         if attempt.node in self.left or not self.lineage.stands(attempt.epoch, attempt.lsn):
             self.counters["begun in vain"] += 1
             return  # the Broker cannot know it yet
+        for up in self.scripts[run].upstreams[job]:
+            tries = self.by_key.get((run, up), ())
+            demand(any(t.state == SUCCEEDED for t in tries), attempt.key, "begins before", up)
         for other in self.by_key[attempt.key]:
             if other is attempt or other.state in (HANDED, BROKE, KILLED):
                 continue

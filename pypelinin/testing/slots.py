@@ -159,6 +159,11 @@ class SimSlots:
         slot.statuses.append(states.DONE if well else states.FAILED)
         slot.elapsed_s += duration_s
         slot.position += 1
+        while not well and lot.follows[slot.position : slot.position + 1] == b"\1":
+            if slot.position == slot.end:
+                break
+            slot.statuses.append(states.UNBEGUN)
+            slot.position += 1
         if slot.position == slot.end:
             slot.lot = None
             self._flush(slot)

@@ -196,6 +196,7 @@ class HeldLot(Record):
     jobs: Ints
     statuses: bytes
     failures: tuple[JobFailure, ...]
+    follows: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +289,27 @@ class RunForSlot(Record):
 
 @dataclass(frozen=True, slots=True)
 class Lot(Record):
-    """Jobs of one worker for one slot, run in order; job i's fence is *fence* + i."""
+    """Jobs of one worker for one slot, run in order; job i's fence is *fence* + i.
+
+    Where *follows* is 1, a job begins only if the one before it in the lot is done. Empty:
+    nowhere.
+    """
 
     fence: int
     worker: str
     runs: Ints
     jobs: Ints
+    follows: bytes = b""
+
+
+def is_sound(lot: Lot | HeldLot) -> bool:
+    """Whether the arrays of *lot* fit each other."""
+    if len(lot.runs) != len(lot.jobs):
+        return False
+    if not lot.follows:
+        return True
+    fits = len(lot.follows) == len(lot.jobs) and not lot.follows.strip(b"\0\1")
+    return fits and lot.follows[0] == 0
 
 
 @dataclass(frozen=True, slots=True)

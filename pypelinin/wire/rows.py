@@ -65,9 +65,12 @@ class Assigned(Record):
 
 @dataclass(frozen=True, slots=True)
 class LotRow(Record):
+    """*follows* is 1 where a job begins only if the one before it is done; empty: nowhere."""
+
     fence: int
     runs: Ints
     jobs: Ints
+    follows: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

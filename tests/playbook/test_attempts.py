@@ -37,7 +37,9 @@ def state() -> State:
 
 
 def hand_out(state: State, *jobs: int, node: int = NODE) -> int:
-    row = state.attempts.judge_hand_out(state.epoch, node, [(ints(*[1] * len(jobs)), ints(*jobs))])
+    row = state.attempts.judge_hand_out(
+        state.epoch, node, [(ints(*[1] * len(jobs)), ints(*jobs), b"")]
+    )
     apply(state, row)
     return row.lots[0].fence
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +22,7 @@ from pypelinin.cluster.slots import (
     StartSlot,
 )
 from pypelinin.config import Limits
+from pypelinin.graph import states
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Blobs, Envelope, Record, unpack_record
 from pypelinin.wire.definitions import Failure, Refusal
@@ -163,6 +165,11 @@ def book() -> Book:
     made = Book()
     made.start()
     return made
+
+
+def line(fence: int, *jobs: int) -> Lot:
+    """Each job follows the one before."""
+    return replace(lot(fence, *jobs), follows=b"\0" + b"\1" * (len(jobs) - 1))
 
 
 # --- the beginning ---------------------------------------------------------------------
@@ -563,3 +570,81 @@ def test_a_slot_that_dies_while_draining_is_not_started_again(book: Book) -> Non
     assert not any(isinstance(c, (StartSlot, RunLot)) for c in commands)
     sent = book.mail()
     assert ([p.statuses for p in told(sent)], returned(sent)) == ([b"\2"], [(10, 1)])
+
+
+# --- lines: jobs that follow one another -------------------------------------------------------
+
+UNBEGUN = bytes((states.UNBEGUN,))
+
+
+def test_a_slot_is_told_what_follows(book: Book) -> None:
+    (command,) = book.give(line(10, 0, 1, 2))
+    assert command.follows == b"\0\1\1"
+
+
+def test_what_a_slot_left_out_is_told(book: Book) -> None:
+    book.give(line(10, 0, 1, 2))
+    book.end(0, b"\1\2" + UNBEGUN, 1)
+    assert [lot.statuses for lot in told(book.mail())] == [b"\1\2" + UNBEGUN]
+
+
+def test_a_slot_cannot_leave_out_what_follows_nothing(book: Book) -> None:
+    book.give(lot(10, 0, 1))
+    book.end(0, UNBEGUN * 2)
+    assert [lot.statuses for lot in told(book.mail())] == [b"\2\2"]
+    (command,) = book.give(line(20, 2, 3))
+    book.end(command.slot, UNBEGUN * 2)
+    assert [lot.statuses for lot in told(book.mail())] == [b"\2" + UNBEGUN]
+
+
+def test_with_the_job_that_killed_the_slot_ends_its_line(book: Book) -> None:
+    book.give(line(10, 0, 1, 2))
+    book.end(0, b"\1")
+    book.turn(SlotExited(0, KILLED, 1))
+    assert [lot.statuses for lot in told(book.mail())] == [b"\1", b"\2" + UNBEGUN]
+    assert book.broker.ledger.granted == {}
+
+
+def test_behind_a_line_that_broke_the_lot_goes_on(book: Book) -> None:
+    both = replace(lot(10, 0, 1, 2, 3), follows=b"\0\1\0\1")
+    book.give(both)
+    (again,) = runs(book.turn(SlotExited(0, KILLED, 3)))
+    assert (again.jobs.tolist(), again.follows, again.fence) == ([2, 3], b"\0\1", 12)
+
+
+def test_a_slot_that_died_behind_a_failure_leaves_its_line_out(book: Book) -> None:
+    book.give(line(10, 0, 1, 2))
+    book.end(0, b"\2", 0)
+    book.turn(SlotExited(0, KILLED, 2))  # it took no token any more
+    assert b"".join(lot.statuses for lot in told(book.mail())) == b"\2" + UNBEGUN * 2
+
+
+def test_a_line_whose_slot_cannot_start_fails_at_its_head_only(book: Book) -> None:
+    book = Book(slots=1)
+    book.start()
+    book.give(line(10, 0, 1, 2))
+    book.turn(SlotExited(0, KILLED, 3))
+    book.tick(RESTART_S)
+    book.turn(SlotStarted(0, (), ERROR))
+    assert b"".join(lot.statuses for lot in told(book.mail())) == b"\2" + UNBEGUN * 2
+
+
+def test_a_recalled_line_ends_where_it_was_recalled(book: Book) -> None:
+    book.give(line(10, 0, 1, 2))
+    book.turn(SlotRecalled(0, 1))
+    book.end(0, b"\2" + UNBEGUN, 0)
+    mail = book.mail()
+    assert b"".join(lot.statuses for lot in told(mail)) == b"\2" + UNBEGUN
+    assert returned(mail) == [(10, 2)]
+
+
+def test_a_hello_tells_what_follows(book: Book) -> None:
+    book.give(line(10, 0, 1, 2))
+    (lot_,) = held(book.rejoin())
+    assert lot_.follows == b"\0\1\1"
+
+
+@pytest.mark.parametrize("follows", [b"\1\1", b"\0", b"\0\1\1", b"\0\2"])
+def test_a_lot_whose_arrays_do_not_fit_is_not_taken(book: Book, follows: bytes) -> None:
+    assert book.give(replace(lot(10, 0, 1), follows=follows)) == []
+    assert book.broker.lots == {}

@@ -38,7 +38,7 @@ def queues_with(*counts: tuple[Kind, int], widest: int = 1) -> Queues:
 
 def placed(nodes: Coordinator, queues: Queues) -> list[tuple[int, str, int]]:
     """(node, worker, jobs) of each lot, in order."""
-    lots = [(n.number, c.worker, len(jobs)) for n, c, _, jobs in nodes.place(queues)]
+    lots = [(n.number, c.worker, len(jobs)) for n, c, _, jobs, _ in nodes.place(queues)]
     nodes.check()
     queues.check()
     return lots

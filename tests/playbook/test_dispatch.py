@@ -7,8 +7,18 @@ import pytest
 from pypelinin.cluster.dispatch import Dispatch
 from pypelinin.config import Limits
 from pypelinin.graph import states
+from pypelinin.graph.job import Job
+from pypelinin.pipeline import Pipeline
 from pypelinin.wire.definitions import Failure
-from pypelinin.wire.messages import Cancel, GetJob, JobFailure, JobsOut, JobsReturned, Returned
+from pypelinin.wire.messages import (
+    Cancel,
+    GetJob,
+    JobFailure,
+    JobsOut,
+    JobsReturned,
+    Lot,
+    Returned,
+)
 from pypelinin.wire.rows import HandedOut, JobsEnded
 from tests.playbook.scene import Node, Scene, chain, run_id, wide
 
@@ -143,3 +153,153 @@ def test_the_check_sees_a_queued_job_that_is_in_no_queue(scene: Scene) -> None:
     dispatch(scene).queues.drop({1})
     with pytest.raises(AssertionError):
         dispatch(scene).check()
+
+
+# --- lines: a job and those that only wait for it, in one lot -----------------------------------
+
+
+def line_of(scene: Scene, *, jobs: int = 4, slots: int = 1, **options: object) -> tuple[Node, Lot]:
+    """A node that measured A short, and the lot it got of a chain of A."""
+    node = Node(scene, slots=slots)
+    node.join()
+    node.tell(GetJob(slots, 0, {"A": 100}))
+    scene.submit(line(jobs, **options))
+    return node, node.next_lot()
+
+
+def line(jobs: int, **options: object) -> Pipeline:
+    named = [Job("A", name=f"A{i}") for i in range(jobs)]
+    pairs = list(zip(named, [*named[1:], None], strict=True))
+    return Pipeline(pairs, **options)  # type: ignore[arg-type]
+
+
+def now_states(scene: Scene, run: int = 1) -> bytes:
+    return bytes(scene.state.runs.by_number[run].states)
+
+
+def error(position: int) -> JobFailure:
+    return JobFailure(position, Failure("exception", "E", "x"))
+
+
+def test_a_chain_of_short_jobs_is_one_lot(scene: Scene) -> None:
+    node, lot = line_of(scene, jobs=4)
+    assert (lot.jobs.tolist(), lot.follows) == ([0, 1, 2, 3], b"\0\1\1\1")
+    node.end(lot, b"\1\1\1\1")
+    assert scene.state.runs.by_number[1].state == "done"
+    assert node.lots == []
+
+
+def test_lines_stand_side_by_side_in_a_lot(scene: Scene) -> None:
+    node = Node(scene, slots=1)
+    node.join()
+    node.tell(GetJob(1, 0, {"A": 6}))
+    jobs = {name: Job("A", name=name) for name in "abcdefg"}
+    pairs = [(jobs["a"], jobs["b"]), (jobs["c"], None), (jobs["d"], jobs["e"])]
+    scene.submit(Pipeline([*pairs, (jobs["e"], jobs["f"]), (jobs["f"], jobs["g"])]))
+    run = scene.state.runs.by_number[1]
+    lot = node.next_lot()
+    assert lot.follows == b"\0\1\0\0\1\1"  # a b, c, d e f: six is the pace
+    assert run.counts[states.OUT] == 6
+    node.end(lot, b"\1" * 6)
+    assert len(node.next_lot().jobs) == 1
+
+
+def test_a_line_ends_before_a_job_of_another_kind(scene: Scene) -> None:
+    node = Node(scene, slots=1)
+    node.join()
+    node.tell(GetJob(1, 0, {"A": 100, "B": 100}))
+    first, second = Job("A", name="x"), Job("A", name="y")
+    scene.submit(Pipeline([(first, second), (second, Job("B"))]))
+    assert node.next_lot().jobs.tolist() == [0, 1]
+
+
+def test_behind_a_failure_nothing_of_the_line_is_done(scene: Scene) -> None:
+    node, lot = line_of(scene)
+    node.end(lot, bytes((states.DONE, states.FAILED)), error(1))
+    assert not scene.state.runs.by_number[1].finished_at  # the rest is still with the node
+    node.end(lot, bytes((states.UNBEGUN,) * 2), start=2)
+    done, failed, skipped = states.DONE, states.FAILED, states.SKIPPED
+    assert now_states(scene) == bytes((done, failed, skipped, skipped))
+    assert node.lots == []
+
+
+def test_a_line_goes_on_behind_a_job_that_is_tried_again(scene: Scene) -> None:
+    node, lot = line_of(scene, retries=1)
+    node.end(lot, bytes((states.DONE, states.FAILED, states.UNBEGUN, states.UNBEGUN)), error(1))
+    node.read()
+    assert node.lots == []
+    scene.wait(1.0, node)
+    again = node.next_lot()
+    assert (again.jobs.tolist(), again.follows) == ([1, 2, 3], b"\0\1\1")
+    node.end(again, b"\1\1\1")
+    assert scene.state.runs.by_number[1].state == "done"
+
+
+def test_a_follower_that_comes_back_late_is_queued_if_its_time_has_come(scene: Scene) -> None:
+    node, lot = line_of(scene, jobs=2, slots=2, retries=1)
+    node.end(lot, bytes((states.FAILED,)), error(0))
+    scene.wait(1.0, node)
+    again = node.next_lot()
+    assert again.jobs.tolist() == [0]  # job 1 is still out in the first lot
+    node.end(again, b"\1")
+    node.read()
+    assert node.lots == []
+    node.end(lot, bytes((states.UNBEGUN,)), start=1)
+    assert node.next_lot().jobs.tolist() == [1]
+
+
+def test_what_follows_nothing_cannot_be_unbegun(scene: Scene) -> None:
+    node, lot = line_of(scene, jobs=2)
+    node.end(lot, bytes((states.UNBEGUN, states.UNBEGUN)))
+    assert now_states(scene) == bytes((states.OUT, states.OUT))
+
+
+def test_of_a_lost_line_only_its_head_is_queued(scene: Scene) -> None:
+    node, lot = line_of(scene)
+    node.end(lot, b"\1")
+    other = Node(scene, "other", slots=4)
+    other.join()
+    scene.wait(15.0, other)
+    assert now_states(scene)[0] == states.DONE
+    assert other.next_lot().jobs.tolist() == [1]
+    assert other.lots == []
+
+
+def test_of_a_returned_tail_nothing_is_queued_before_its_time(scene: Scene) -> None:
+    node, lot = line_of(scene, slots=2)
+    node.tell(JobsReturned((Returned(lot.fence, 2),)))
+    node.read()
+    assert node.lots == []
+    assert now_states(scene) == bytes((states.OUT, states.OUT, states.OPEN, states.OPEN))
+    node.end(lot, b"\1\1")
+    assert node.next_lot().jobs.tolist() == [2, 3]
+
+
+def test_a_cancelled_line_ends_when_the_node_gave_it_back(scene: Scene) -> None:
+    node, lot = line_of(scene)
+    scene.ask(Cancel(1, (run_id(1),)))
+    node.end(lot, b"\1")
+    assert not scene.state.runs.by_number[1].finished_at
+    node.tell(JobsReturned((Returned(lot.fence, 1),)))
+    assert now_states(scene) == bytes((states.DONE, *(states.CANCELLED,) * 3))
+    assert scene.state.runs.by_number[1].finished_at
+
+
+def test_a_cancelled_line_may_also_end_as_it_would(scene: Scene) -> None:
+    node, lot = line_of(scene, jobs=2)
+    scene.ask(Cancel(1, (run_id(1),)))
+    node.end(lot, b"\1")
+    node.end(lot, b"\1", start=1)
+    assert now_states(scene) == b"\1\1"
+    assert scene.state.runs.by_number[1].finished_at
+
+
+def test_a_restarted_router_knows_what_follows(scene: Scene) -> None:
+    node, lot = line_of(scene)
+    node.end(lot, b"\1")
+    after = scene.restarted()
+    other = Node(after, "other", slots=4)
+    other.join()
+    after.wait(30.0, other)  # the first node does not come back
+    assert other.next_lot().jobs.tolist() == [1]
+    assert other.lots == []

@@ -11,7 +11,7 @@ from tests.playbook.scene import ints
 def lot(statuses: bytes = b"", *failed: int, jobs: int = 5, text: str = "x") -> HeldJobs:
     failures = [JobFailure(job, Failure("exception", "E", text, "trace")) for job in failed]
     return HeldJobs(
-        100, "A", ints(*[1] * jobs), ints(*range(jobs)), b"", 2, 9, jobs,
+        100, "A", ints(*[1] * jobs), ints(*range(jobs)), b"", 2, 9, jobs, b"",
         bytearray(statuses), failures,
     )  # fmt: skip
 

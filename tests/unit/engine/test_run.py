@@ -251,3 +251,47 @@ def test_a_failure_at_the_head_of_100_000_skips_them_all() -> None:
     assert run.over
     assert run.state.count(BLOCKED) == 99_999
     run.check()
+
+
+def started(upstreams: list[list[int]]) -> Run:
+    run = Run(graph(upstreams))
+    run.start()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "line"),
+    [
+        ([[], [0], [1], [2]], [1, 2, 3]),
+        ([[], [0], [0]], []),  # two wait for it: the second must not wait for the first's turn
+        ([[], [0], [1], [1]], [1]),
+        ([[], [], [0, 1]], []),  # waits for another one too
+        ([[], [0], [], [1, 2]], [1]),
+        ([[]], []),
+    ],
+)
+def test_a_line_is_what_only_waits_for_the_job_before(
+    upstreams: list[list[int]], line: list[int]
+) -> None:
+    assert started(upstreams).line(0, 10) == line
+
+
+def test_a_line_is_no_longer_than_asked() -> None:
+    run = Run(chain(100_000))
+    run.start()
+    assert run.line(0, 0) == []
+    assert run.line(0, 2) == [1, 2]
+    assert len(run.line(0, 200_000)) == 99_999
+
+
+def test_what_else_a_job_waited_for_may_be_done() -> None:
+    run = started([[], [], [0, 1], [2]])
+    run.settle([1], bytes((states.DONE,)))
+    assert run.line(0, 10) == [2, 3]
+
+
+def test_a_line_ends_where_the_run_was_cancelled() -> None:
+    run = Run(chain(4))
+    run.start()
+    run.cancel()
+    assert run.line(0, 10) == []

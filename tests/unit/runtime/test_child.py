@@ -48,6 +48,7 @@ class Broker:
         self.slot.run_lot(
             tag, FENCE, more.get("skip", 0), worker, numbers, array("I", range(jobs)).tobytes(),
             own, {5: ["r" * 32, pack_value("", more.get("data"))]}, more.get("forget", []),
+            more.get("follows", b""),
         )  # fmt: skip
 
     def outcomes(self) -> list[Any]:
@@ -351,3 +352,28 @@ def test_a_fork_of_a_job_ends_as_it_would_have() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             end_fork(error)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+
+
+class Odd:
+    """Fails where its data is odd."""
+
+    def process(self, data: int) -> None:
+        Good.seen.append(data)
+        assert not data % 2
+
+
+def test_a_job_that_follows_a_failure_is_not_begun(broker: Broker) -> None:
+    broker.slot.workers = {"Odd": Odd}
+    own = [("", data) for data in (0, 1, 2, 4, 6, 3, 8)]
+    broker.lot("Odd", 7, own=own, follows=b"\0\1\1\1\0\1\0")
+    ended = [outcome if outcome in (True, None) else False for outcome in broker.outcomes()]
+    assert ended == [True, False, None, None, True, False, True]
+    assert Good.seen == [0, 1, 6, 3, 8]
+
+
+def test_what_is_not_begun_takes_its_token(broker: Broker) -> None:
+    broker.slot.workers = {"Odd": Odd}
+    broker.lot("Odd", 3, data=1, follows=b"\0\1\1", tokens=2)  # the third was recalled
+    assert broker.outcomes()[1:] == [None]
+    broker.lot("Odd", 1, data=2, tag=2)
+    assert broker.outcomes() == [True]

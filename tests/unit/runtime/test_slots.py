@@ -305,7 +305,6 @@ def impostor() -> Iterator[Impostor]:
 FAILED = [0.1, "exception", "ValueError", "x", ""]
 LIES: list[tuple[object, ...]] = [
     (1,),
-    (None,),
     ("text",),
     ([],),
     ({},),
