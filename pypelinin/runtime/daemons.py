@@ -46,6 +46,8 @@ from pypelinin.runtime.values import check_plain
 from pypelinin.wire.rows import unpack_image, unpack_row
 
 HostPort = tuple[str, int]
+TELL_S = 0.005
+"""The machine learns of a commit with the next event, or after so long."""
 
 
 class Daemon:
@@ -103,7 +105,10 @@ class _RouterWorld:
         return [(self._sockets.api, zmq.POLLIN)]
 
     def deadline(self) -> float | None:
-        return time.monotonic() + 0.01 if self._sockets.blocked else None
+        now = time.monotonic()
+        if self._daemon.committed[0] > self._told:  # news that can wait for company, but not long
+            return now if self._daemon.is_stopping else now + TELL_S
+        return now + 0.01 if self._sockets.blocked else None
 
     def collect(self, now: float, ready: Container[object]) -> list[Event]:
         events: list[Event] = []
@@ -142,12 +147,13 @@ class _RouterWorld:
                     self._sockets.publish(topic, msgpack.packb(body))
                 case Say():
                     self._daemon._say(command)
-        for write in rows:  # behind the sends: the journal's thread wants the interpreter too
-            self._journal.append(write)
+        self._journal.append(*rows)  # behind the sends: others can work while this commits
         self._durable = max(self._durable, self._daemon.committed[0])
         self._release()
-        if self._deferred:
-            self._journal.hurry()
+        if self._deferred and self._journal.hurry():
+            self._daemon.committed = (self._journal.lsn, "")
+            self._durable = self._journal.lsn
+            self._release()
         return ()
 
     @property
@@ -229,12 +235,16 @@ class Router(Daemon):
             sys.setswitchinterval(interval)
             world.close()
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._loop is not None and self._loop.asked_to_stop
+
     def _on_commit(self, lsn: int, error: str) -> None:
         self.committed = (lsn, error)
         loop, world = self._loop, self._world
         if loop is None:
             return
-        if error or loop.asked_to_stop or world is None or world.awaits_commit:
+        if error or self.is_stopping or world is None or world.awaits_commit:
             loop.wake()
 
     def _recover(self, journal: Journal) -> tuple[RouterMachine, list[Command]]:

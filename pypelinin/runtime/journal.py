@@ -1,11 +1,12 @@
 """The Router's journal: an SQLite file that one writer appends rows to.
 
-Rows are committed in groups on a thread of its own, in order, so a durable row implies all
-before it. A group is one row of the table; its CRC covers the one before: a flipped bit or
-a hole is noticed when the journal is read, never served. A side file holds the head's
-number and CRC; it is written after each commit, so a head beyond the database's means that
-SQLite lost commits (a damaged WAL is dropped silently). Opening takes an flock on the
-directory. Rows that images stand for are dropped (see `cluster.images`).
+Rows are committed in groups and in order, so a durable row implies all before it: on a
+thread of its own, or right here if somebody waits and the disk is quick (ADR 8). A group is
+one row of the table; its CRC covers the one before: a flipped bit or a hole is noticed when
+the journal is read, never served. A side file holds the head's number and CRC; it is written
+after each commit, so a head beyond the database's means that SQLite lost commits (a damaged
+WAL is dropped silently). Opening takes an flock on the directory. Rows that images stand for
+are dropped (see `cluster.images`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import sqlite3
 import struct
 import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -30,6 +32,10 @@ from pypelinin.wire.rows import pack_row
 FORMAT = 1
 GROUP_S = 0.010
 """How long a row nobody waits for may wait for others to share its commit."""
+QUICK_S = 0.001
+"""Commits that usually take no longer than this are not worth another thread's wake-up ..."""
+QUICK_ROWS_MAX = 200
+"""... if so few rows wait that packing them is quick, too."""
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 GROUP_ROWS_MAX = 10_000
 WAL_BYTES = 4 * 1024 * 1024
@@ -86,6 +92,9 @@ class Journal:
         self._anything = threading.Event()
         self._thread: threading.Thread | None = None
         self._hurried = threading.Event()
+        self._committing = threading.Lock()
+        self._usual_s = float("inf")
+        self._failed = False
         self._closing = False
         self._owner = os.urandom(8).hex()
         self._synchronous = synchronous
@@ -251,36 +260,52 @@ class Journal:
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
-    def append(self, item: Write | KeepImage | Compact) -> None:
-        """Commit it with the next group, in the order of the calls."""
-        self._waiting.append(item)
-        if not self._anything.is_set():  # waking the thread for each row would cost the loop
+    def append(self, *items: Write | KeepImage | Compact) -> None:
+        """Commit them with the next group, in the order of the calls."""
+        self._waiting.extend(items)
+        if self._waiting and not self._anything.is_set():
             self._anything.set()
 
-    def hurry(self) -> None:
-        """Somebody waits for what was appended: commit it without gathering more."""
-        self._hurried.set()
+    def hurry(self) -> bool:
+        """Somebody waits for what was appended: commit it without gathering more.
+
+        Returns whether that is done; if not, the thread will say so.
+        """
+        quick = self._usual_s <= QUICK_S and len(self._waiting) <= QUICK_ROWS_MAX
+        if not (quick and self._committing.acquire(blocking=False)):
+            self._hurried.set()
+            return False
+        try:
+            return self._commit_group() and not self._waiting
+        finally:
+            self._committing.release()
 
     def _work(self) -> None:
-        while True:
+        while not (self._failed or (self._closing and not self._waiting)):
             self._anything.wait()
             self._hurried.wait(GROUP_S)
             self._hurried.clear()
             self._anything.clear()  # before the look: what comes after it sets it again
-            count = min(len(self._waiting), GROUP_ROWS_MAX)
-            group = [self._waiting.popleft() for _ in range(count)]
+            with self._committing:
+                if self._waiting and self._commit_group():
+                    self._on_commit(self.lsn, "")
             if self._waiting or self._closing:
                 self._anything.set()
-            if not group:
-                if self._closing:
-                    return
-                continue
-            try:
+
+    def _commit_group(self) -> bool:
+        """Commit what waits, or the first of it; False after a failure, for ever."""
+        count = 0 if self._failed else min(len(self._waiting), GROUP_ROWS_MAX)
+        group = [self._waiting.popleft() for _ in range(count)]
+        began = time.perf_counter()
+        try:
+            if group:
                 self._commit(group)
-            except Exception as error:  # whatever it is, nobody may wait for ever
-                self._on_commit(self.lsn, str(error) or type(error).__name__)
-                return
-            self._on_commit(self.lsn, "")
+        except Exception as error:  # whatever it is, nobody may wait for ever
+            self._failed = True
+            self._on_commit(self.lsn, str(error) or type(error).__name__)
+        took_s = time.perf_counter() - began
+        self._usual_s = min(self._usual_s, 1.0) * 0.8 + took_s * 0.2 if group else self._usual_s
+        return not self._failed
 
     def _commit(self, group: list[Write | KeepImage | Compact]) -> None:
         before = self._crc, self.lsn

@@ -137,7 +137,10 @@ class History:
             self.counters["epochs"] += 1
         elif isinstance(row, Forgotten):
             for number in row.runs:
-                demand(line.runs[number] in line.finished, "an open run was forgotten")
+                run = line.runs[number]
+                demand(run in line.finished, "an open run was forgotten")
+                for job in range(self.scripts[run].jobs):
+                    self.by_key.pop((run, job), None)
         self._apply(row)
 
     def crashed(self, rows: list[Record]) -> None:
@@ -184,7 +187,7 @@ class History:
         line.finished.discard(run)
         line.cancelled.discard(run)
         for job in range(self.scripts[run].jobs):
-            for known in (line.outcomes, line.failed, line.tried, self.by_key):
+            for known in (line.outcomes, line.failed, line.tried):
                 known.pop((run, job), None)
 
     def _keys(self, lot: LotRow) -> list[Key]:
@@ -311,8 +314,9 @@ class History:
             self.counters["begun in vain"] += 1
             return  # the Broker cannot know it yet
         for up in self.scripts[run].upstreams[job]:
-            tries = self.by_key.get((run, up), ())
-            demand(any(t.state == SUCCEEDED for t in tries), attempt.key, "begins before", up)
+            tried = any(t.state == SUCCEEDED for t in self.by_key.get((run, up), ()))
+            recorded = self.lineage.outcomes.get((run, up), (0, 0))[0] == states.DONE
+            demand(tried or recorded, attempt.key, "begins before", up)
         for other in self.by_key[attempt.key]:
             if other is attempt or other.state in (HANDED, BROKE, KILLED):
                 continue

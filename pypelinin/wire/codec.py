@@ -19,7 +19,6 @@ import typing
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
@@ -30,6 +29,9 @@ PROTOCOL = 1
 HEAD_BYTES_MAX = 512 * 1024
 ITEMS_MAX = 100_000
 BLOBS_MAX = 768
+INLINE_BLOBS_MAX = 16
+INLINE_BYTES_MAX = 4096
+"""Few and small blobs stand in the head: a frame costs more than its bytes."""
 INT_MAX = 2**63 - 1
 
 
@@ -59,58 +61,83 @@ class Record:
 R = TypeVar("R", bound=Record)
 Convert = Callable[[Any], Any]
 _LITTLE = sys.byteorder == "little"
+_PLAIN = (int, str, bytes, bool)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Schema:
-    """*kinds* holds the type of each plain field; the others are converted by position."""
+    """*row* makes a tuple of plain values of a record, *build* a record of such a tuple.
 
-    build: Callable[..., Record]
-    fields: Callable[[Any], tuple[Any, ...]]
-    length: int
-    required: int
-    kinds: tuple[type | None, ...]
-    to_wire: tuple[tuple[int, Convert], ...]
-    from_wire: tuple[tuple[int, Convert], ...]
+    *blobs* are the positions of the fields that travel as frames.
+    """
+
+    row: Callable[[Any], tuple[Any, ...]]
+    build: Callable[[Any], Any]
+    blobs: tuple[int, ...]
 
 
 _schemas: dict[type[Record], _Schema] = {}
 
 
 def _schema(cls: type[Record]) -> _Schema:
+    """Read from the annotations once, as two functions without a loop over the fields."""
     found = _schemas.get(cls)
     if found is None:
         hints = typing.get_type_hints(cls)
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every Record is a dataclass
-        names = [field.name for field in fields]
-        converters = [_converters(hints[name]) for name in names]
-        required = sum(
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            for field in fields
-        )
-        found = _schemas[cls] = _Schema(
-            cls,
-            _getter(names),
-            len(names),
-            required,
-            tuple(hints[name] if hints[name] in _PLAIN else None for name in names),
-            tuple((i, to) for i, (to, _) in enumerate(converters) if to is not None),
-            tuple(
-                (i, back)
-                for i, (name, (_, back)) in enumerate(zip(names, converters, strict=True))
-                if hints[name] not in _PLAIN
-            ),
-        )
+        kinds = [hints[field.name] for field in fields]
+        known: dict[str, Any] = {
+            "cls": cls,
+            "BadMessage": BadMessage,
+            "complete": _completion(fields),
+        }
+        row, build = [], []
+        for i, (field, kind) in enumerate(zip(fields, kinds, strict=True)):
+            known[f"to{i}"], known[f"back{i}"] = to, _ = _converters(kind)
+            row.append(f"record.{field.name}, " if to is None else f"to{i}(record.{field.name}), ")
+            if kind in _PLAIN:
+                wrong = f'raise BadMessage("expected {kind.__name__}, got " + type(v{i}).__name__)'
+                build.append(f"if type(v{i}) is not {kind.__name__}: {wrong}")
+            else:
+                build.append(f"v{i} = back{i}(v{i})")
+        variables = "".join(f"v{i}, " for i in range(len(fields)))
+        indented = "\n" + " " * 8
+        source = f"""
+def row(record):
+    return ({"".join(row)})
+
+def build(values):
+    try:
+        if type(values) is not tuple or len(values) != {len(fields)}:
+            values = complete(values)
+        ({variables}) = values
+        {indented.join(build)}
+    except BadMessage as error:
+        raise BadMessage(f"{cls.__name__}: {{error.what}}") from None
+    return cls({variables})
+"""
+        exec(source, known)  # only names and types of our own classes are in it
+        blobs = tuple(i for i, kind in enumerate(kinds) if kind is Blobs)
+        found = _schemas[cls] = _Schema(known["row"], known["build"], blobs)
     return found
 
 
-_PLAIN = (int, str, bytes, bool)
+def _completion(fields: Sequence[dataclasses.Field[Any]]) -> Callable[[Any], tuple[Any, ...]]:
+    """Fields a newer version added at the end take their defaults."""
 
+    def default(field: dataclasses.Field[Any]) -> Any:
+        if field.default is not dataclasses.MISSING:
+            return field.default
+        if field.default_factory is not dataclasses.MISSING:
+            return field.default_factory()
+        raise BadMessage("it does not have these fields")
 
-def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda record: tuple(getattr(record, name) for name in names)
+    def complete(values: Any) -> tuple[Any, ...]:
+        if type(values) is not tuple or len(values) > len(fields):
+            raise BadMessage("it does not have these fields")
+        return (*values, *map(default, fields[len(values) :]))
+
+    return complete
 
 
 def _converters(hint: Any) -> tuple[Convert | None, Convert]:
@@ -137,7 +164,8 @@ def _converters(hint: Any) -> tuple[Convert | None, Convert]:
         key, value = (_converters(argument)[1] for argument in arguments)
         return None, lambda items: _mapping(items, key, value)
     if isinstance(hint, type) and issubclass(hint, Record):
-        return _row_of, lambda values: _build(hint, values)
+        schema = _schema(hint)
+        return schema.row, schema.build
     raise TypeError(f"no wire form for {hint!r}")
 
 
@@ -177,6 +205,8 @@ def _blobs(value: Any) -> Blobs:
 
 def _many(to: Convert | None, back: Convert) -> tuple[Convert | None, Convert]:
     def read(values: Any) -> tuple[Any, ...]:
+        if not values and type(values) is tuple:
+            return values
         if type(values) is not tuple:
             raise BadMessage(f"expected an array, got {type(values).__name__}")
         return tuple([back(value) for value in values])
@@ -187,37 +217,7 @@ def _many(to: Convert | None, back: Convert) -> tuple[Convert | None, Convert]:
 def _mapping(items: Any, key: Convert, value: Convert) -> dict[Any, Any]:
     if type(items) is not dict:
         raise BadMessage(f"expected a map, got {type(items).__name__}")
-    return {key(k): value(v) for k, v in items.items()}
-
-
-def _row_of(record: Record) -> Sequence[Any]:
-    schema = _schema(type(record))
-    values = schema.fields(record)
-    if not schema.to_wire:
-        return values
-    row = list(values)
-    for i, to in schema.to_wire:
-        row[i] = to(row[i])
-    return row
-
-
-def _build(cls: type[R], values: Any) -> R:
-    schema = _schema(cls)
-    if type(values) is not tuple or not schema.required <= len(values) <= schema.length:
-        raise BadMessage(f"{cls.__name__} does not have these fields")
-    for value, kind in zip(values, schema.kinds, strict=False):
-        if kind is not None and type(value) is not kind:
-            raise BadMessage(f"{cls.__name__}: expected {kind.__name__}")
-    if schema.from_wire:
-        row = list(values)
-        try:
-            for i, back in schema.from_wire:
-                if i < len(row):  # fields a newer version added at the end take their defaults
-                    row[i] = back(row[i])
-        except BadMessage as error:
-            raise BadMessage(f"{cls.__name__}: {error.what}") from None
-        values = row
-    return schema.build(*values)  # type: ignore[return-value]
+    return {key(k): value(v) for k, v in items.items()} if items else items
 
 
 def _refuse_ext(code: int, _data: bytes) -> object:
@@ -280,14 +280,14 @@ def unpack_plain(
 
 def pack_record(record: Record) -> bytes:
     """One record as bytes, to be read by `unpack_record` of the same class."""
-    return typing.cast(bytes, _packer.pack(_row_of(record)))
+    return typing.cast(bytes, _packer.pack(_schema(type(record)).row(record)))
 
 
 def unpack_record(
     cls: type[R], data: bytes, bytes_max: int = HEAD_BYTES_MAX, *, own: bool = False
 ) -> R:
     """The record behind *data*. Raises BadMessage."""
-    return _build(cls, unpack_plain(data, bytes_max, own=own))
+    return typing.cast(R, _schema(cls).build(unpack_plain(data, bytes_max, own=own)))
 
 
 @lru_cache(maxsize=512)
@@ -307,7 +307,7 @@ def unpack_again(cls: type[R], data: bytes, bytes_max: int) -> R:
 
 def pack_tagged(tag: object, record: Record) -> bytes:
     """A record behind a tag that tells its class."""
-    return typing.cast(bytes, _packer.pack([tag, _row_of(record)]))
+    return typing.cast(bytes, _packer.pack((tag, _schema(type(record)).row(record))))
 
 
 def unpack_tagged(classes: Mapping[Any, type[Record]], data: bytes, bytes_max: int) -> Record:
@@ -318,7 +318,7 @@ def unpack_tagged(classes: Mapping[Any, type[Record]], data: bytes, bytes_max: i
     cls = classes.get(value[0])
     if cls is None:
         raise BadMessage(f"unknown kind {value[0]!r}")
-    return _build(cls, value[1])
+    return typing.cast(Record, _schema(cls).build(value[1]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -332,16 +332,18 @@ class Envelope:
 
 
 def to_frames(envelope: Envelope, name: str) -> list[bytes]:
-    """The frames of a message: a head, then its blobs."""
-    row = _row_of(envelope.message)
-    blobs: list[bytes] = []
-    for i, value in enumerate(row):
-        if type(value) is Blobs:
-            row = list(row)
-            row[i] = len(value)
-            blobs.extend(value)
-    head = [PROTOCOL, name, row, envelope.session, envelope.number, envelope.received]
-    return [_packer.pack(head), *blobs]
+    """The frames of a message: a head, then its blobs, if they are not small enough for it."""
+    schema = _schema(type(envelope.message))
+    row = schema.row(envelope.message)
+    frames = [b""]
+    for i in schema.blobs:
+        if len(row[i]) > INLINE_BLOBS_MAX or sum(map(len, row[i])) > INLINE_BYTES_MAX:
+            frames += row[i]
+            row = (*row[:i], len(row[i]), *row[i + 1 :])
+    frames[0] = _packer.pack(
+        (PROTOCOL, name, row, envelope.session, envelope.number, envelope.received)
+    )
+    return frames
 
 
 def from_frames(classes: Mapping[str, type[Record]], frames: Sequence[bytes]) -> Envelope:
@@ -363,20 +365,29 @@ def from_frames(classes: Mapping[str, type[Record]], frames: Sequence[bytes]) ->
     cls = classes.get(name)
     if cls is None:
         raise BadMessage(f"unknown message {name[:40]!r}")
-    return Envelope(_build(cls, _with_blobs(cls, values, frames)), *place)
+    schema = _schema(cls)
+    if schema.blobs or len(frames) > 1:
+        values = _with_blobs(cls, values, frames)
+    return Envelope(schema.build(values), *place)
 
 
 def _with_blobs(
     cls: type[Record], values: tuple[Any, ...], frames: Sequence[bytes]
 ) -> tuple[Any, ...]:
+    """*values* with the blobs that stand in them, or in the frames behind, where they belong."""
     used = 1
-    for i, back in _schema(cls).from_wire:
-        if back is _blobs and i < len(values):
-            count = values[i]
-            if type(count) is not int or not 0 <= count <= len(frames) - used:
+    for i in _schema(cls).blobs:
+        if i >= len(values):
+            break
+        here = values[i]
+        if type(here) is int:
+            if not 0 <= here <= len(frames) - used:
                 raise BadMessage(f"{cls.__name__}: frames are missing")
-            values = (*values[:i], Blobs(frames[used : used + count]), *values[i + 1 :])
-            used += count
+            here = frames[used : used + here]
+            used += len(here)
+        elif type(here) is not tuple or any(type(blob) is not bytes for blob in here):
+            raise BadMessage(f"{cls.__name__}: blobs are bytes, or a number of frames")
+        values = (*values[:i], Blobs(here), *values[i + 1 :])
     if used != len(frames):
         raise BadMessage(f"{cls.__name__}: {len(frames) - used} frames too many")
     return values

@@ -18,6 +18,8 @@ from pypelinin.wire import codec
 from pypelinin.wire.codec import (
     BLOBS_MAX,
     HEAD_BYTES_MAX,
+    INLINE_BLOBS_MAX,
+    INLINE_BYTES_MAX,
     INT_MAX,
     ITEMS_MAX,
     PROTOCOL,
@@ -174,12 +176,14 @@ def test_what_is_no_tagged_record_is_refused(value: Any) -> None:
 
 
 def test_a_message_comes_back_with_its_place_and_its_blobs() -> None:
-    parcel = Parcel(Blobs((b"a", b"")), "note", Blobs((b"b" * 1000,)))
-    for message in (parcel, Parcel(Blobs(), "", Blobs()), Point(1)):
+    parcel = Parcel(Blobs((b"a", b"")), "note", Blobs((b"b" * (INLINE_BYTES_MAX + 1),)))
+    many = Parcel(Blobs((b"",) * (INLINE_BLOBS_MAX + 1)), "", Blobs((b"c",)))
+    for message in (parcel, many, Parcel(Blobs(), "", Blobs()), Point(1)):
         envelope = Envelope(message, 1, 2, INT_MAX)
         frames = to_frames(envelope, "parcel" if isinstance(message, Parcel) else "point")
         assert from_frames(CLASSES, frames) == envelope
-    assert to_frames(Envelope(parcel), "parcel")[1:] == [b"a", b"", b"b" * 1000]
+    assert [len(frame) for frame in to_frames(Envelope(parcel), "parcel")[1:]] == [4097]
+    assert len(to_frames(Envelope(many), "parcel")) == 1 + 17
 
 
 @pytest.mark.parametrize("protocol", [0, PROTOCOL + 1, -1, 2**64 - 1])
@@ -246,7 +250,19 @@ def test_frames_are_counted_to_the_last_one() -> None:
     blobs = [b"a", b"b", b"c"]
     parcel = from_frames(CLASSES, [parcel_head(1, 2), *blobs]).message
     assert parcel == Parcel(Blobs((b"a",)), "", Blobs((b"b", b"c")))
-    for first, second in ((1, 1), (2, 2), (4, 0), (-1, 4), (3, True), ("1", 2), (None, 3), ([], 3)):
+    parcel = from_frames(CLASSES, [parcel_head([b"a"], 3), *blobs]).message
+    assert parcel == Parcel(Blobs((b"a",)), "", Blobs((b"a", b"b", b"c")))
+    for first, second in (
+        (1, 1),
+        (2, 2),
+        (4, 0),
+        (-1, 4),
+        (3, True),
+        ("1", 2),
+        (None, 3),
+        (["x"], 3),
+        ([], 2),
+    ):
         with pytest.raises(BadMessage, match="Parcel"):
             from_frames(CLASSES, [parcel_head(first, second), *blobs])
     with pytest.raises(BadMessage, match="1 frames too many"):
