@@ -171,9 +171,7 @@ class Dispatch:
         peers = {peer.node: peer for peer in self._desk.peers.values() if peer.role == "broker"}
         for number, picked in chosen.items():
             basis = max(self._state.runs.by_number[run].lsn for lot in picked for run in lot.runs)
-            lots = [
-                with_followers(self._state.runs, self._planning.resident, lot) for lot in picked
-            ]
+            lots = [with_followers(self._state.runs, self._planning, lot) for lot in picked]
             row = self._state.attempts.judge_hand_out(self._state.epoch, number, lots)
             self._scribe.write([row])
             workers = [lot.waiting.worker for lot in picked]

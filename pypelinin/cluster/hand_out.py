@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from pypelinin.cluster.coordinator import Placed
-from pypelinin.cluster.pipeliner import Planner
+from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.runs import NIL, RunRecord, Runs
 from pypelinin.cluster.state import State
 from pypelinin.graph import states
@@ -24,13 +24,13 @@ MESSAGE_BLOBS_MAX = 500
 
 
 def with_followers(
-    runs: Runs, planner: Planner, lot: Placed
+    runs: Runs, planning: Planning, lot: Placed
 ) -> tuple[array[int], array[int], bytes]:
     """(runs, jobs, follows) of the lot, each job with those of its kind right behind it."""
     numbers, jobs, follows, room = array("I"), array("I"), bytearray(), lot.room
     for number, job in zip(lot.runs, lot.jobs, strict=True) if room else ():
         line = [job]
-        for behind in planner.line(number, job, room):
+        for behind in planning.line(number, job, room):
             run = runs.by_number[number]
             if run.states[behind] != states.OPEN or run.kind(behind) is not run.kind(job):
                 break

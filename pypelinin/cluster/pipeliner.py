@@ -1,8 +1,8 @@
 """The Pipeliner: knows the order of the jobs of a run, and nothing else.
 
-`Planner` drives the engine for the runs it was assigned; it is all of the resident
-Pipeliner. `Pipeliner` is a Planner that belongs to a cluster over a link. Stateless: on a
-new welcome it drops its runs, and the Router assigns them anew with what is settled.
+`Planner` drives the engine for the runs it was assigned; `Pipeliner` is a Planner that
+belongs to a cluster over a link. Stateless: on a new welcome it drops its runs, and the
+Router assigns them anew with what is settled. Small runs never come here: see `planning`.
 """
 
 from __future__ import annotations
@@ -83,11 +83,6 @@ class Planner:
         for i in range(0, len(over), self._batch_jobs_max):
             answers.append(PipelineSettled(tuple(over[i : i + self._batch_jobs_max])))
         return answers
-
-    def line(self, number: int, job: int, jobs_max: int) -> list[int]:
-        """The jobs that can run right behind *job*, one after the other (see Run.line)."""
-        found = self._runs.get(number)
-        return [] if found is None else found[1].line(job, jobs_max)
 
     def _assigned(self, assigned: AssignedRun, blobs: Sequence[bytes], ready: list[Ready]) -> bool:
         """Begin to plan a run; False if what was sent of it is not a graph."""

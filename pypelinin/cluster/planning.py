@@ -1,19 +1,20 @@
 """Which Pipeliner plans which run, the Router's own one included.
 
-The resident Planner serves small runs, and all while no Pipeliner is connected; it is
-reached by a call, so a chain's next job is known in the same turn as the outcome before.
+Small runs, and all while no Pipeliner is connected, are planned right here: the engine's
+Run is asked by a call, so a job is queued in the same turn as the outcome it waited for.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pypelinin.cluster.desk import Desk, Peer
-from pypelinin.cluster.pipeliner import Planner
+from pypelinin.cluster.pipeliner import join_parts
 from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
+from pypelinin.engine.run import Run
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, Record
 from pypelinin.wire.messages import AssignedRun, AssignRuns, JobsSettled, Settled, Withdraw
@@ -29,11 +30,11 @@ class Planning:
 
     def __init__(self, scribe: Scribe, desk: Desk, limits: Limits) -> None:
         self.owner: dict[int, int] = {}
-        self.resident = Planner(limits.batch_jobs_max)
+        self.here: dict[int, Run] = {}
         self._scribe = scribe
         self._desk = desk
         self._limits = limits
-        self._inbox: list[Record] = []
+        self._ready: list[tuple[int, list[int]]] = []
         self._settled: dict[int, tuple[array[int], bytearray]] = {}
         self._withdrawn: dict[int, None] = {}
         self.over: dict[int, None] = {}
@@ -65,13 +66,16 @@ class Planning:
         name = self._desk.peers[session].name if session else "resident"
         numbers = array("I", [run.number for run in runs])
         self._scribe.write([Assigned(assignment, name, numbers)])
+        if session == RESIDENT:
+            for run in runs:
+                self._plan_here(run)
+            return
         batch: list[AssignedRun] = []
         blobs: list[bytes] = []
         size = 0
         for run in runs:
             parts = [part[0] for part in run.parts if part is not None]
-            fresh = run.counts[states.OPEN] == run.header.jobs
-            known = b"" if fresh else bytes(run.states.translate(states.TO_RECORD))
+            known = _known(run)
             if batch and (
                 len(blobs) + len(parts) >= BLOBS_IN_MESSAGE or size + len(known) > STATES_BYTES_MAX
             ):
@@ -84,15 +88,37 @@ class Planning:
             size += len(known)
         self._tell(session, AssignRuns(tuple(batch), Blobs(blobs)))
 
+    def _plan_here(self, run: RunRecord) -> None:
+        planned = Run(join_parts(part[0] for part in run.parts if part is not None))
+        self.here[run.number] = planned
+        ready = planned.start(_known(run))
+        if run.cancelled:
+            planned.cancel()
+        self._found(run.number, planned, ready)
+
+    def _found(self, number: int, planned: Run, ready: list[int]) -> None:
+        if ready:
+            self._ready.append((number, ready))
+        if planned.over:
+            self.over[number] = None
+
     def _tell(self, session: int, message: Record) -> None:
-        if session == RESIDENT:
-            self._inbox.append(message)
-        elif session in self._desk.peers:
+        if session in self._desk.peers:
             self._desk.tell(self._desk.peers[session], message)
 
-    def settle(self, number: int, jobs: Iterable[int], statuses: bytes) -> None:
+    def line(self, number: int, job: int, jobs_max: int) -> list[int]:
+        """The jobs that can run right behind *job* (see Run.line); none if another plans."""
+        planned = self.here.get(number)
+        return [] if planned is None else planned.line(job, jobs_max)
+
+    def settle(self, number: int, jobs: Sequence[int], statuses: bytes) -> None:
         """Final outcomes for whoever plans the run; sent at the end of the turn."""
-        if number not in self.owner:
+        owner = self.owner.get(number)
+        if owner is None:
+            return
+        if owner == RESIDENT:
+            planned = self.here[number]
+            self._found(number, planned, planned.settle(jobs, statuses))
             return
         found = self._settled.get(number)
         if found is None:
@@ -102,24 +128,29 @@ class Planning:
 
     def withdraw(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            if number in self.owner:
+            if number in self.here:
+                self.here[number].cancel()
+                self._found(number, self.here[number], [])
+            elif number in self.owner:
                 self._withdrawn[number] = None
 
-    def flush(self) -> Iterator[Record]:
-        """Send what was gathered; yields the resident Planner's answers."""
-        for session, numbers in self._by_owner(self._withdrawn).items():
-            self._tell(session, Withdraw(array("I", numbers)))
-        self._withdrawn.clear()
-        for session, numbers in self._by_owner(self._settled).items():
-            for message in self._cut(numbers):
-                self._tell(session, message)
-        self._settled.clear()
-        inbox, self._inbox = self._inbox, []
-        yield from self.resident.handle(inbox) if inbox else ()
+    def flush(self) -> list[tuple[int, list[int]]]:
+        """Send what was gathered; returns (run, jobs) that are ready of what is planned here."""
+        if self._withdrawn:
+            for session, numbers in self._by_owner(self._withdrawn).items():
+                self._tell(session, Withdraw(array("I", numbers)))
+            self._withdrawn.clear()
+        if self._settled:
+            for session, numbers in self._by_owner(self._settled).items():
+                for message in self._cut(numbers):
+                    self._tell(session, message)
+            self._settled.clear()
+        ready, self._ready = self._ready, []
+        return ready
 
     @property
     def pending(self) -> bool:
-        return bool(self._inbox or self._settled or self._withdrawn)
+        return bool(self._ready or self._settled or self._withdrawn)
 
     def _by_owner(self, numbers: Iterable[int]) -> dict[int, list[int]]:
         groups: dict[int, list[int]] = {}
@@ -145,6 +176,7 @@ class Planning:
 
     def finished(self, number: int) -> None:
         self.owner.pop(number, None)
+        self.here.pop(number, None)
         self._settled.pop(number, None)
         self._withdrawn.pop(number, None)
         self.over.pop(number, None)
@@ -162,6 +194,15 @@ class Planning:
         return [by_number[n] for n, owner in list(self.owner.items()) if owner == session]
 
     def check(self) -> None:
-        self.resident.check()
-        for number in self.owner:
+        for number, owner in self.owner.items():
             assert self._scribe.state.runs.by_number[number].open
+            assert (owner == RESIDENT) == (number in self.here)
+        for planned in self.here.values():
+            planned.check()
+
+
+def _known(run: RunRecord) -> bytes:
+    """What is recorded of a run that goes on; nothing for a new one."""
+    if run.counts[states.OPEN] == run.header.jobs:
+        return b""
+    return bytes(run.states.translate(states.TO_RECORD))

@@ -25,7 +25,7 @@ from pypelinin.cluster.events import (
 )
 from pypelinin.cluster.images import Compaction, restore
 from pypelinin.cluster.news import News
-from pypelinin.cluster.planning import RESIDENT, Planning
+from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.refusals import refuse
 from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.scribe import Scribe
@@ -178,9 +178,10 @@ class Router:
     def _plan(self, now: float) -> None:
         """Tell the Pipeliners what is settled; the resident one answers at once."""
         while self.planning.pending:
-            for message in self.planning.flush():
-                self._from_pipeliner(RESIDENT, message)
-        self._finish_runs(now)
+            for number, jobs in self.planning.flush():
+                self.dispatch.enqueue(self.state.runs.by_number[number], jobs)
+        if self.planning.over:
+            self._finish_runs(now)
 
     def deadline(self) -> float:
         times = [self.desk.deadline(), *self._awaited.values()]
