@@ -448,9 +448,11 @@ class PipelineManager:
     ) -> None:
         """Send, receive and keep time until *done*, or the moment *until* has come."""
         silent_since = time.monotonic()
+        timeout_ms = 0
         while True:
+            ready = zmq.zmq_poll([(self._peer.socket, self._peer.interest)], timeout_ms)
             now = time.monotonic()
-            events = list(self._peer.receive())
+            events = list(self._peer.receive()) if ready else []
             commands = self._client.handle(events, now)
             if poll_s is not None:
                 commands += self._client.poll(now, poll_s)
@@ -464,8 +466,7 @@ class PipelineManager:
                 raise self._unreachable(silence)
             times = [now + (poll_s or 1.0)]
             times += [t for t in (until, self._client.deadline()) if t is not None]
-            timeout = max(0.0, min(times) - now)
-            zmq.zmq_poll([(self._peer.socket, self._peer.interest)], int(timeout * 1000) + 1)
+            timeout_ms = int(max(0.0, min(times) - now) * 1000) + 1
 
     def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:

@@ -88,7 +88,8 @@ class Broker:
         self._waiting: deque[int] = deque()
         self._closed: deque[tuple[int, int]] = deque()
         self._seconds: dict[str, float] = {}
-        self._asked: tuple[object, ...] = ()
+        self._told_seconds: dict[str, float] = {}
+        self._asked: tuple[int, ...] = ()
         self._told: dict[int, None] = {}
         self._touched: dict[int, None] = {}
         self._drains = 0
@@ -305,7 +306,7 @@ class Broker:
         self._touched[lot.fence] = None
         mean = event.elapsed_s / max(1, len(event.statuses))
         before = self._seconds.get(lot.worker, mean)
-        self._seconds[lot.worker] = max(mean, 0.7 * before + 0.3 * mean)
+        self._measured(lot.worker, max(mean, 0.7 * before + 0.3 * mean))
         self._settle(event.slot, lot, now)
         return []
 
@@ -345,9 +346,8 @@ class Broker:
         lot = self.lots.get(self.ledger.granted[slot])
         commands: list[Command] = []
         if lot is not None:
-            self._seconds[lot.worker] = max(
-                self._seconds.get(lot.worker, 0.0), self.limits.blocked_slot_s
-            )
+            known = self._seconds.get(lot.worker, 0.0)
+            self._measured(lot.worker, max(known, self.limits.blocked_slot_s))
             if lot.end - len(lot.statuses) > 1:
                 commands.append(RecallLot(slot))
         if not self.ledger.idle:
@@ -428,17 +428,29 @@ class Broker:
         self._closed.extend((self.member.link.sent, fence) for fence in closed)
         return commands + self._ask()
 
+    def _measured(self, worker: str, seconds: float) -> None:
+        """What a job of *worker* takes; news only if it is far from what was told."""
+        self._seconds[worker] = seconds
+        told = self._told_seconds.get(worker)
+        short = seconds <= self.limits.lot_s
+        if (
+            told is None
+            or not told / 2 <= seconds <= told * 2
+            or short != (told <= self.limits.lot_s)
+        ):
+            self._told_seconds[worker] = seconds
+            self._asked = ()
+
     def _ask(self) -> list[Command]:
+        wanted = self._wanted()
+        if self._asked == wanted:
+            return []
+        self._asked = wanted
         pace = {
             worker: min(self.limits.lot_jobs_max, max(1, int(self.limits.lot_s / max(mean, 1e-7))))
-            for worker, mean in self._seconds.items()
+            for worker, mean in self._told_seconds.items()
             if mean <= self.limits.lot_s
         }
-        wanted = self._wanted()
-        rough = {worker: jobs.bit_length() for worker, jobs in pace.items()}
-        if self._asked == (wanted, rough):
-            return []
-        self._asked = (wanted, rough)
         return self.member.send(GetJob(*wanted, pace))
 
     def _acknowledged(self, number: int) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-import zmq
 
 from pypelinin.cluster.events import (
     CommitFailed,
@@ -40,7 +39,7 @@ from pypelinin.errors import BadMessage, ClusterError, DefinitionError, VersionM
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event, Machine
 from pypelinin.runtime.journal import SYNCHRONOUS, Journal
-from pypelinin.runtime.loop import Loop, Waitable, World
+from pypelinin.runtime.loop import READ, Loop, Waitable, World
 from pypelinin.runtime.sockets import PeerSocket, RouterSockets
 from pypelinin.runtime.values import check_plain
 from pypelinin.wire.rows import unpack_image, unpack_row
@@ -102,7 +101,7 @@ class _RouterWorld:
         self._durable = self._told = journal.lsn
 
     def waitables(self, now: float) -> list[Waitable]:
-        return [(self._sockets.api, zmq.POLLIN)]
+        return [(self._sockets.api, READ)]
 
     def deadline(self) -> float | None:
         now = time.monotonic()

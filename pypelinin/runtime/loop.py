@@ -16,7 +16,9 @@ from pypelinin.cluster.events import Stop
 from pypelinin.machine import Command, Event, Machine
 
 Waitable = tuple[Any, int]
-"""(ZeroMQ socket or descriptor, zmq.POLLIN | zmq.POLLOUT)."""
+"""(ZeroMQ socket or descriptor, READ | WRITE)."""
+READ, WRITE = int(zmq.POLLIN), int(zmq.POLLOUT)
+"""As plain integers: each operation on the enums costs a microsecond."""
 WAIT_MAX_S = 5.0
 
 
@@ -86,7 +88,7 @@ class Loop:
         for deadline in (self.machine.deadline(), self.world.deadline()):
             if deadline is not None:
                 until = min(until, deadline)
-        waitables = [*self.world.waitables(now), (self._woken.fileno(), zmq.POLLIN)]
+        waitables = [*self.world.waitables(now), (self._woken.fileno(), READ)]
         timeout = max(0.0, until - time.monotonic())
         if self._signals:
             timeout = 0.0

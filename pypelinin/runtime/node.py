@@ -13,8 +13,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-import zmq
-
 from pypelinin.cluster.broker import Broker as BrokerMachine
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.config import VERSION, Limits
@@ -23,7 +21,7 @@ from pypelinin.graph.job import checked_labels
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
 from pypelinin.runtime.daemons import Daemon, MemberWorld
-from pypelinin.runtime.loop import Waitable
+from pypelinin.runtime.loop import READ, WRITE, Waitable
 from pypelinin.runtime.monitor import sample
 from pypelinin.runtime.places import NodeName
 from pypelinin.runtime.sockets import PeerSocket
@@ -46,8 +44,7 @@ class _BrokerWorld(MemberWorld):
     def waitables(self, now: float) -> list[Waitable]:
         found = super().waitables(now)
         if self._slots is not None:
-            both = zmq.POLLIN | zmq.POLLOUT
-            found += [(fd, both if out else zmq.POLLIN) for fd, out in self._slots.fds(now)]
+            found += [(fd, READ | WRITE if out else READ) for fd, out in self._slots.fds(now)]
         return found
 
     def deadline(self) -> float | None:

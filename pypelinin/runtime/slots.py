@@ -33,7 +33,7 @@ from pypelinin.machine import Event
 from pypelinin.wire.definitions import Failure
 from pypelinin.wire.messages import JobFailure
 
-LOOK_INTERVAL_S = 0.002
+LOOK_INTERVAL_S = 0.001
 """A slot with many jobs is looked at this often, not at each of its outcomes."""
 KNOWN_RUNS_MAX = 256
 SERVICE = -1

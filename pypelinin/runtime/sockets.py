@@ -21,6 +21,7 @@ import zmq
 from pypelinin.cluster.events import Malformed, Received
 from pypelinin.errors import BadMessage, ClusterError, DefinitionError, Refused
 from pypelinin.machine import Event
+from pypelinin.runtime.loop import READ, WRITE
 from pypelinin.wire.codec import Envelope, WrongProtocol, from_frames, to_frames
 from pypelinin.wire.definitions import FRAME_BYTES_MAX
 from pypelinin.wire.messages import MESSAGES, NAMES, GetConfiguration, JoinBroker, JoinPipeliner
@@ -30,6 +31,7 @@ QUEUED_MESSAGES_MAX = 100
 """What ZeroMQ keeps for one peer before the outbox, which counts bytes, begins to fill."""
 MESSAGES_IN_TURN_MAX = 2_000
 _AGAIN = (zmq.EAGAIN, zmq.EHOSTUNREACH)
+_LAST, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
 def new_context() -> zmq.Context[zmq.Socket[bytes]]:
@@ -63,17 +65,24 @@ def is_loopback(address: str) -> bool:
         return False  # the name of an interface, or "*"
 
 
-def _readable(socket: zmq.Socket[bytes]) -> bool:
-    """Asking costs a third of the exception that an empty socket raises."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+def _received(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
+    """Whole messages of a socket that is ready, up to a bound that keeps turns short."""
+    for _ in range(MESSAGES_IN_TURN_MAX):
+        try:
+            yield socket.recv_multipart(_LAST)
+        except zmq.Again:
+            return
+        # asking costs a third of the exception that an empty socket raises
+        if not int(socket.getsockopt(zmq.EVENTS)) & READ:
+            return
 
 
 def _send(socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
     """send_multipart without its checks: these frames are bytes."""
     send = socket.send
     for frame in frames[:-1]:
-        send(frame, zmq.NOBLOCK | zmq.SNDMORE)
-    send(frames[-1], zmq.NOBLOCK)
+        send(frame, _MORE)
+    send(frames[-1], _LAST)
 
 
 @dataclass(slots=True)
@@ -115,11 +124,8 @@ class RouterSockets:
             raise
 
     def receive(self) -> Iterator[Event]:
-        """All messages that are there, up to a bound that keeps turns short."""
-        for _ in range(MESSAGES_IN_TURN_MAX):
-            if not _readable(self.api):
-                return
-            peer, *frames = self.api.recv_multipart(zmq.NOBLOCK)
+        """All messages that are there; call it when the socket is ready."""
+        for peer, *frames in _received(self.api):
             if len(frames) > 1 and not frames[0]:  # a REQ socket's delimiter
                 frames.pop(0)
                 if len(self._delimited) < 100_000:
@@ -169,7 +175,7 @@ class RouterSockets:
 
     def publish(self, topic: str, body: bytes) -> None:
         with contextlib.suppress(zmq.Again):
-            self.broadcast.send_multipart([topic.encode(), body], zmq.NOBLOCK)
+            _send(self.broadcast, [topic.encode(), body])
 
     def close(self) -> None:
         self.api.close()
@@ -258,13 +264,11 @@ class PeerSocket:
     @property
     def interest(self) -> int:
         """What to wait for: always input, and room if something waits to be sent."""
-        return int(zmq.POLLIN | zmq.POLLOUT if self._outbox.waiting else zmq.POLLIN)
+        return READ | WRITE if self._outbox.waiting else READ
 
     def receive(self) -> Iterator[Event]:
-        for _ in range(MESSAGES_IN_TURN_MAX):
-            if not _readable(self.socket):
-                return
-            frames = self.socket.recv_multipart(zmq.NOBLOCK)
+        """All messages that are there; call it when the socket is ready."""
+        for frames in _received(self.socket):
             try:
                 yield Received(b"", from_frames(MESSAGES, frames))
             except WrongProtocol as error:
