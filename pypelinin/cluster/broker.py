@@ -431,13 +431,9 @@ class Broker:
     def _measured(self, worker: str, seconds: float) -> None:
         """What a job of *worker* takes; news only if it is far from what was told."""
         self._seconds[worker] = seconds
-        told = self._told_seconds.get(worker)
-        short = seconds <= self.limits.lot_s
-        if (
-            told is None
-            or not told / 2 <= seconds <= told * 2
-            or short != (told <= self.limits.lot_s)
-        ):
+        told = self._told_seconds.get(worker, float("inf"))
+        short, was_short = seconds <= self.limits.lot_s, told <= self.limits.lot_s
+        if short != was_short or (short and not told / 2 <= seconds <= told * 2):
             self._told_seconds[worker] = seconds
             self._asked = ()
 

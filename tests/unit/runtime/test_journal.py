@@ -272,6 +272,67 @@ def test_a_full_disk_is_told(directory: Path) -> None:
     assert len(read(directory)) == lsn
 
 
+# --- commits by who waits ------------------------------------------------------------------------
+
+
+def warm(journal: Journal, watch: Watch) -> None:
+    """Its thread has committed, so it knows how long that takes."""
+    list(journal.rows())
+    journal.start()
+    write(journal, 1)
+    watch.durable(1)
+
+
+def test_who_waits_commits_himself_if_that_is_quick(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUICK_S", 10.0)
+    watch = Watch()
+    with opened(directory, watch) as journal:
+        assert not journal.hurry()  # nothing was measured yet
+        warm(journal, watch)
+        write(journal, 2, 3)
+        assert journal.hurry()
+        assert journal.lsn == 3
+        assert watch.said == [(1, "")]  # he knows it already
+    assert len(read(directory)) == 3
+
+
+@pytest.mark.parametrize("reason", ["a slow disk", "many rows", "the thread commits"])
+def test_the_thread_commits_what_is_not_quick(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    monkeypatch.setattr(module, "QUICK_S", 0.0 if reason == "a slow disk" else 10.0)
+    watch = Watch()
+    rows = range(2, 1000 if reason == "many rows" else 4)
+    with opened(directory, watch) as journal:
+        warm(journal, watch)
+        write(journal, *rows)
+        if reason == "the thread commits":
+            with journal._committing:
+                assert not journal.hurry()
+        else:
+            assert not journal.hurry()
+        watch.durable(rows[-1])
+
+
+def test_a_commit_that_failed_here_is_told_and_nothing_is_committed_after_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUICK_S", 10.0)
+    watch = Watch()
+    with opened(directory, watch) as journal:
+        warm(journal, watch)
+        monkeypatch.setattr(journal, "_commit", lambda _: 1 / 0)
+        write(journal, 2)
+        assert not journal.hurry()
+        assert watch.said[-1] == (1, "division by zero")
+        monkeypatch.undo()
+        write(journal, 3)
+        assert not journal.hurry()
+    assert len(read(directory)) == 1
+
+
 # --- what cannot be opened --------------------------------------------------------------------
 
 
