@@ -109,7 +109,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 # --- processes that nobody ended --------------------------------------------------------------
 
 
-def pytest_sessionstart() -> None:
+LEFT = pytest.StashKey[list[str]]()
+
+
+def is_worker(session: pytest.Session) -> bool:
+    """Whether this process only runs tests for another one (pytest -n)."""
+    return hasattr(session.config, "workerinput")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if is_worker(session):
+        return  # the mark is that of the whole session
     os.environ[SESSION_VARIABLE] = f"{os.getpid()}-{psutil.Process().create_time()}"
 
 
@@ -120,12 +130,12 @@ def environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-def left_behind() -> list[psutil.Process]:
-    """Our living children and every process that carries this session's mark."""
+def left_behind(session: pytest.Session) -> list[psutil.Process]:
+    """Our living children and, of all that carry this session's mark, those nobody will end."""
     me = psutil.Process()
     found = {child.pid: child for child in me.children(recursive=True)}
     mark = os.environ[SESSION_VARIABLE]
-    for process in psutil.process_iter():
+    for process in psutil.process_iter() if not is_worker(session) else ():
         if process.pid != me.pid and environment(process).get(SESSION_VARIABLE) == mark:
             found[process.pid] = process
     return [process for process in found.values() if stays(process)]
@@ -149,22 +159,30 @@ def describe(process: psutil.Process) -> str:
     return f"pid {process.pid}: {command} (started in {test})"
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    psutil.wait_procs(left_behind(), timeout=LEFT_BEHIND_GRACE_S)
-    left = left_behind()
-    if not left:
-        return
+    psutil.wait_procs(left_behind(session), timeout=LEFT_BEHIND_GRACE_S)
+    left = left_behind(session)
     lines = [describe(process) for process in left]
     for process in left:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             continue
+    if is_worker(session):
+        session.config.workeroutput["left behind"] = lines
+        return
+    lines = session.config.stash.setdefault(LEFT, []) + lines
     session.config.stash[LEFT] = lines
-    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if lines:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-LEFT = pytest.StashKey[list[str]]()
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process that ran tests for us ended (pytest -n)."""
+    lines = getattr(node, "workeroutput", {}).get("left behind", [])
+    node.config.stash.setdefault(LEFT, []).extend(lines)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

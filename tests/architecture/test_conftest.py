@@ -44,14 +44,22 @@ def test_orphan():
 """
 
 
-def session(folder: Path, source: str, **variables: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(params=["-n0", "-n2"])
+def processes(request: pytest.FixtureRequest) -> str:
+    """How many run the tests; "-n0": the session itself."""
+    return str(request.param)
+
+
+def session(
+    folder: Path, source: str, processes: str = "-n0", **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run pytest over *source* with this project's conftest and no other setting."""
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (folder / "test_it.py").write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\n")
     kept = {name: value for name, value in os.environ.items() if "PYPELININ" not in name}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", processes, str(folder)],
         env=kept | variables,
         cwd=folder,
         capture_output=True,
@@ -61,8 +69,8 @@ def session(folder: Path, source: str, **variables: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize("source", [SKIPS, SKIPS_AT_IMPORT], ids=["in a test", "at import"])
-def test_an_unexpected_skip_fails(tmp_path: Path, source: str) -> None:
-    run = session(tmp_path, source, PYPELININ_NO_SKIPS="1")
+def test_an_unexpected_skip_fails(tmp_path: Path, processes: str, source: str) -> None:
+    run = session(tmp_path, source, processes, PYPELININ_NO_SKIPS="1")
     assert run.returncode != 0
     assert "unexpected skip" in run.stdout
     assert "no such server" in run.stdout or "no_such_module_here" in run.stdout
@@ -86,8 +94,10 @@ def test_needs_all_is_skipped_with_its_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [LEAVES_A_CHILD, LEAVES_AN_ORPHAN], ids=["child", "orphan"])
-def test_a_process_left_behind_fails_the_session(tmp_path: Path, source: str) -> None:
-    run = session(tmp_path, source)
+def test_a_process_left_behind_fails_the_session(
+    tmp_path: Path, processes: str, source: str
+) -> None:
+    run = session(tmp_path, source, processes)
     assert run.returncode == 1, run.stdout
     assert "processes left behind by tests" in run.stdout
     assert "started in test_it.py::test_" in run.stdout
