@@ -242,6 +242,7 @@ def test_a_higher_priority_goes_first(bare: RealCluster, tmp_path: Path) -> None
     for priority in (0, 5, -5, 9):
         key = {"log": str(tmp_path / "order"), "key": priority}
         manager.start(Pipeline({Job("Ranked", key, priority=priority): None}))
+    until(lambda: manager.cluster().jobs_queued == 4, "none is ahead of a slot")
     gate.touch()
     manager.wait()
     order = [line["key"] for line in notes(tmp_path / "order")]
