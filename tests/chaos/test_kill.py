@@ -87,8 +87,8 @@ def test_the_same_while_every_daemon_is_killed(
         manager.wait(timeout=60)
         all_done(pipelines + long)
         # its first life may have ended before it was back at the new Router
-        last_life = lambda: cluster.log("broker-1").rpartition("started with")[2]  # noqa: E731
-        until(lambda: "Joined" in last_life(), "its coming back")
+        lives = lambda: cluster.log("broker-1").split("started with")[1:]  # noqa: E731
+        until(lambda: len(lives()) == 2 and "Joined" in lives()[1], "its second life")
     history = History(cluster.journal)
     history.recorded_once(3 * count + 4)
     assert history.epochs == 2
