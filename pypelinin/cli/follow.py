@@ -90,18 +90,18 @@ def let_go(reach: Reach, runs: Sequence[str]) -> int:
 
 def tell(manager: PipelineManager, pipelines: Sequence[Pipeline], as_json: bool) -> None:
     """How each has ended; the failures last, where they are seen."""
-    from pypelinin.cli import ask, documents
+    from pypelinin.cli import documents, queries
 
     if as_json:
         runs = [documents.run(manager.status(p), p.error_job or None) for p in pipelines]
-        ask.print_json({"runs": runs})
+        queries.print_json({"runs": runs})
         return
     for pipeline in pipelines:
         click.echo(f"{pipeline.id} {pipeline.state} {documents.span(pipeline.duration or 0.0)}")
     failed = [pipeline for pipeline in pipelines if pipeline.error is not None]
     for pipeline in failed[:FAILURES_SHOWN]:
         failure: dict[str, Any] = documents.failure(pipeline.error)  # type: ignore[arg-type]
-        text = ask.failure_text(pipeline.error_job, failure)
+        text = queries.failure_text(pipeline.error_job, failure)
         click.echo(f"\nrun {pipeline.id}, {text}", err=True)
     if len(failed) > FAILURES_SHOWN:
         more = len(failed) - FAILURES_SHOWN

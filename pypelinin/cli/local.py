@@ -83,7 +83,7 @@ class LocalCluster:
             supervisor = self._supervisor = Supervisor(self._values, output=output, say=say)
             supervisor.start()
             stack.callback(self._stop)
-            from pypelinin.cli.joined import brokers  # the daemons start meanwhile
+            from pypelinin.cli.readiness import brokers  # the daemons start meanwhile
 
             self.nodes = [LocalNode(node.name, node.slots) for node in brokers(supervisor)]
             self.api, self.broadcast = supervisor.api, supervisor.broadcast

@@ -63,7 +63,7 @@ def submit(
         if wait:
             return follow.follow(reach, manager, pipelines, timeout, progress, as_json)
     if as_json:
-        from pypelinin.cli.ask import print_json
+        from pypelinin.cli.queries import print_json
 
         print_json({"ids": ids})
     return exits.FINE

@@ -1,4 +1,4 @@
-"""The keeper's side of `cli.tied`: starts daemons, starts them again, stops them in order.
+"""The keeper's side of `cli.supervised`: starts daemons, starts them again, stops them in order.
 
 One Supervisor is behind `pypelinin up` and one behind every `LocalCluster`. Each daemon has
 a session of its own, so a terminal's Ctrl-C reaches only its keeper.
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from pypelinin.cli.addresses import reachable
-from pypelinin.cli.talk import rebuilt, send
+from pypelinin.cli.supervision import rebuilt, send
 from pypelinin.errors import ClusterError, DefinitionError, PypelininError
 
+SUPERVISED = "pypelinin.cli.supervised"
 ROLES = ("router", "broker", "pipeliner")
 """In the order of their start: the Broker has most to do before it is of use."""
 LAST_ROLES = ("broker", "pipeliner", "router")
@@ -49,7 +50,14 @@ class KeptDaemon:
         with theirs:
             self.process = subprocess.Popen(
                 # -P: a module of the working directory must not stand in for one of ours
-                [sys.executable, "-P", "-m", "pypelinin.cli.tied", role, str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "pypelinin.cli.supervised",
+                    role,
+                    str(theirs.fileno()),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

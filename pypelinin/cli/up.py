@@ -15,9 +15,9 @@ from typing import Any
 import click
 import psutil
 
-from pypelinin.cli import keep, options, settings
+from pypelinin.cli import keeper, options, settings
+from pypelinin.cli.supervision import rebuilt
 from pypelinin.cli.supervisor import KeptDaemon
-from pypelinin.cli.talk import rebuilt
 from pypelinin.config import DEFAULT_API, DEFAULTS, Settings
 from pypelinin.errors import ClusterError
 from pypelinin.runtime.places import ProcessMark, RunningCluster, known_clusters, running_clusters
@@ -59,18 +59,18 @@ def up(
     """
     flags["store_configuration"] = settings.options(flags.pop("store_options"), "--store-option")
     loaded = settings.load(flags)
-    if (found := keep.running(loaded["journal"])) is not None:
+    if (found := keeper.running(loaded["journal"])) is not None:
         show({**asdict(found), "already": True}, as_json)
         return
     values = plan(loaded, no_broker, no_pipeliner)
     if detach:
         show(start_detached(values), as_json)
         return
-    file = keep.taken(values["journal"])
+    file = keeper.taken(values["journal"])
     if isinstance(file, RunningCluster):
         show({**asdict(file), "already": True}, as_json)
         return
-    keep.Keeper(values, file, lambda document: show(document, as_json)).run()
+    keeper.Keeper(values, file, lambda document: show(document, as_json)).run()
 
 
 def plan(loaded: Settings, no_broker: bool, no_pipeliner: bool) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def plan(loaded: Settings, no_broker: bool, no_pipeliner: bool) -> dict[str, Any
             err=True,
         )
     if loaded.origin("api") == loaded.origin("broadcast") == "default":
-        values = keep.with_free_ports(values)
+        values = keeper.with_free_ports(values)
         for name in ("api", "broadcast"):
             if values[name] != loaded[name]:
                 click.echo(f"{loaded[name]} is taken; {name} gets any free port", err=True)
@@ -99,20 +99,20 @@ def start_detached(values: dict[str, Any]) -> dict[str, Any]:
     """Start the keeper in the background and wait until its cluster runs."""
     path = log_file(Path(values["journal"]))
     with open(path, "ab") as log:
-        keeper = KeptDaemon("supervisor", log)
+        kept = KeptDaemon("supervisor", log)
         try:
-            keeper.configure({**values, "log": str(path)})
-            while keeper.read():
-                if "ready" in keeper.answer:
-                    ready: dict[str, Any] = keeper.answer["ready"]
+            kept.configure({**values, "log": str(path)})
+            while kept.read():
+                if "ready" in kept.answer:
+                    ready: dict[str, Any] = kept.answer["ready"]
                     return ready
         except BaseException:
-            keeper.process.send_signal(signal.SIGINT)
-            keeper.process.wait()
+            kept.process.send_signal(signal.SIGINT)
+            kept.process.wait()
             raise
-        how = keeper.ended()
-    if "error" in keeper.answer:
-        raise rebuilt(keeper.answer["error"])
+        how = kept.ended()
+    if "error" in kept.answer:
+        raise rebuilt(kept.answer["error"])
     raise ClusterError(f"The cluster did not start ({how}).", remedy=f"{path} tells more.")
 
 

@@ -154,7 +154,7 @@ def role_of(process: psutil.Process) -> str:
         words = process.cmdline()
     except psutil.Error:
         return ""
-    return words[-2] if "pypelinin.cli.tied" in words else ""
+    return words[-2] if "pypelinin.cli.supervised" in words else ""
 
 
 class Home:

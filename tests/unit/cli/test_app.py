@@ -46,14 +46,14 @@ def failing(error: BaseException) -> Iterator[None]:
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    from pypelinin.cli import ask
+    from pypelinin.cli import queries
 
-    before = ask.COMMANDS["list"]
-    ask.COMMANDS["list"] = click.Command("list", callback=fail)
+    before = queries.COMMANDS["list"]
+    queries.COMMANDS["list"] = click.Command("list", callback=fail)
     try:
         yield
     finally:
-        ask.COMMANDS["list"] = before
+        queries.COMMANDS["list"] = before
 
 
 @pytest.mark.parametrize(

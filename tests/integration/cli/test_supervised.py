@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from pypelinin.cli.supervised import ORPHANED
 from pypelinin.cli.supervisor import KeptDaemon
-from pypelinin.cli.tied import ORPHANED
 from pypelinin.config import DEFAULTS
 from tests.integration.cli.commands import until
 

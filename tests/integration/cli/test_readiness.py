@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pypelinin.cli import joined
+from pypelinin.cli import readiness
 from pypelinin.cli.supervisor import Supervisor
 from pypelinin.config import DEFAULTS
 from pypelinin.errors import ClusterError
@@ -31,7 +31,7 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervis
 
 def test_the_brokers_are_told_once_one_has_joined(keeper: Supervisor) -> None:
     keeper.start()
-    (node,) = joined.brokers(keeper)
+    (node,) = readiness.brokers(keeper)
     assert node.workers == ("Burn", "Buy", "Cook", "Gate", "Loud")
 
 
@@ -39,24 +39,24 @@ def test_a_broker_that_dies_is_told_at_once(keeper: Supervisor) -> None:
     keeper.start()
     keeper.daemons["broker"].process.kill()
     with pytest.raises(ClusterError, match=r"The broker ended \(killed by signal 9\)"):
-        joined.brokers(keeper)
+        readiness.brokers(keeper)
 
 
 def test_a_broker_that_never_comes(keeper: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joined, "JOIN_S", 0.0)
+    monkeypatch.setattr(readiness, "JOIN_S", 0.0)
     keeper.start()
     with pytest.raises(ClusterError, match=r"did not join within 0 s\. Do its workers modules"):
-        joined.brokers(keeper)
+        readiness.brokers(keeper)
 
 
 def test_a_router_that_is_silent_is_asked_again(
     keeper: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joined, "ASK_S", 0.01)
-    monkeypatch.setattr(joined, "JOIN_S", 0.1)
+    monkeypatch.setattr(readiness, "ASK_S", 0.01)
+    monkeypatch.setattr(readiness, "JOIN_S", 0.1)
     keeper.start()
     router = keeper.daemons["router"].process
     router.kill()
     router.wait()
     with pytest.raises(ClusterError):
-        joined.brokers(keeper)
+        readiness.brokers(keeper)

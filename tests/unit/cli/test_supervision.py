@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from pypelinin.cli.talk import described, rebuilt, receive, send
+from pypelinin.cli.supervision import described, rebuilt, receive, send
 from pypelinin.errors import BadMessage, ClusterError, PypelininError, Refused, VersionMismatch
 
 

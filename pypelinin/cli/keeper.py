@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 
 from pypelinin.cli.addresses import host_port
+from pypelinin.cli.supervision import described
 from pypelinin.cli.supervisor import ROLES, Supervisor
-from pypelinin.cli.talk import described
 from pypelinin.errors import ClusterError, PypelininError
 from pypelinin.runtime.places import ClusterFile, ProcessMark, RunningCluster, running_clusters
 
@@ -93,7 +93,7 @@ class Keeper:
             supervisor.start()
             nodes = []
             if "broker" in supervisor.daemons:
-                from pypelinin.cli.joined import brokers
+                from pypelinin.cli.readiness import brokers
 
                 nodes = [
                     {"name": n.name, "slots": n.slots, "workers": list(n.workers)}

@@ -1,4 +1,4 @@
-"""A daemon that another process of ours keeps: `python -m pypelinin.cli.tied ROLE FD`.
+"""A daemon that another process of ours keeps: `python -m pypelinin.cli.supervised ROLE FD`.
 
 FD is a socket to that process. The settings come in as one line of JSON: not as arguments,
 which everybody on the machine can read. One line goes out, {"ready": ...} or {"error": ...}.
@@ -15,7 +15,7 @@ import threading
 from functools import partial
 from typing import Any
 
-from pypelinin.cli.talk import described, receive, send
+from pypelinin.cli.supervision import described, receive, send
 from pypelinin.errors import PypelininError
 
 ORPHANED = 75
@@ -25,10 +25,10 @@ def main(role: str, descriptor: int) -> int:
     os.set_inheritable(descriptor, False)
     link = socket.socket(fileno=descriptor)
     if role == "supervisor":
-        from pypelinin.cli import keep
+        from pypelinin.cli import keeper
 
         values = receive(link)
-        return ORPHANED if values is None else keep.detached(values, partial(send, link))
+        return ORPHANED if values is None else keeper.detached(values, partial(send, link))
     from pypelinin.cli import serve  # before the settings come: the keeper starts others
 
     if (values := receive(link)) is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pypelinin.cli import keep
+from pypelinin.cli import keeper
 from pypelinin.errors import ClusterError
 from pypelinin.runtime.places import ClusterFile, RunningCluster
 from tests.unit.runtime.test_places import cluster_of
@@ -22,22 +22,22 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_one_keeps_it_and_the_second_learns_of_it(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    file = keep.taken(str(journal))
+    file = keeper.taken(str(journal))
     assert isinstance(file, ClusterFile)
     cluster = cluster_of(journal, "tcp://127.0.0.1:1")
     file.write(cluster)
-    assert keep.taken(str(journal)) == cluster
-    assert keep.running(str(journal)) == cluster
-    assert keep.running(str(tmp_path / "other")) is None
+    assert keeper.taken(str(journal)) == cluster
+    assert keeper.running(str(journal)) == cluster
+    assert keeper.running(str(tmp_path / "other")) is None
     file.close()
 
 
 def test_who_comes_while_another_starts_waits_for_it(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    file = keep.taken(str(journal))
+    file = keeper.taken(str(journal))
     assert isinstance(file, ClusterFile)
     found: list[ClusterFile | RunningCluster] = []
-    second = threading.Thread(target=lambda: found.append(keep.taken(str(journal))))
+    second = threading.Thread(target=lambda: found.append(keeper.taken(str(journal))))
     second.start()
     cluster = cluster_of(journal, "tcp://127.0.0.1:1")
     file.write(cluster)
@@ -48,10 +48,10 @@ def test_who_comes_while_another_starts_waits_for_it(tmp_path: Path) -> None:
 
 def test_who_comes_while_another_fails_takes_its_place(tmp_path: Path) -> None:
     journal = str(tmp_path / "journal")
-    file = keep.taken(journal)
+    file = keeper.taken(journal)
     assert isinstance(file, ClusterFile)
     found: list[ClusterFile | RunningCluster] = []
-    second = threading.Thread(target=lambda: found.append(keep.taken(journal)))
+    second = threading.Thread(target=lambda: found.append(keeper.taken(journal)))
     second.start()
     file.close()
     second.join(30)
@@ -60,11 +60,11 @@ def test_who_comes_while_another_fails_takes_its_place(tmp_path: Path) -> None:
 
 
 def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keep, "STARTING_S", 0.0)
-    file = keep.taken(str(tmp_path / "journal"))
+    monkeypatch.setattr(keeper, "STARTING_S", 0.0)
+    file = keeper.taken(str(tmp_path / "journal"))
     assert isinstance(file, ClusterFile)
     with pytest.raises(ClusterError, match="does not get ready"):
-        keep.taken(str(tmp_path / "journal"))
+        keeper.taken(str(tmp_path / "journal"))
     file.close()
 
 
@@ -75,7 +75,7 @@ def test_only_a_taken_port_is_exchanged() -> None:
         free.bind(("127.0.0.1", 0))
         here, there = (f"tcp://127.0.0.1:{one.getsockname()[1]}" for one in (taken, free))
         free.close()
-        found = keep.with_free_ports({"api": here, "broadcast": there, "slots": 1})
+        found = keeper.with_free_ports({"api": here, "broadcast": there, "slots": 1})
     assert found == {"api": "tcp://127.0.0.1:0", "broadcast": there, "slots": 1}
 
 
@@ -83,11 +83,11 @@ def test_a_file_that_cannot_be_written_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = ClusterFile(tmp_path / "journal")
-    keeper = keep.Keeper({"roles": [], "journal": "j"}, file, lambda document: None)
-    keeper._rewrite()
+    made = keeper.Keeper({"roles": [], "journal": "j"}, file, lambda document: None)
+    made._rewrite()
     shutil.rmtree(tmp_path / "pypelinin")
-    keeper._rewrite()
+    made._rewrite()
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert " - up - The file that tells of this cluster cannot be written: " in said
-    keeper._supervisor.close()
+    made._supervisor.close()
