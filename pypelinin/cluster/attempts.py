@@ -51,11 +51,9 @@ class OpenLot:
         start = max(start, self.next)
         return list(zip(self.runs[start:], self.jobs[start:], strict=True))
 
-    def before(self, position: int) -> Pair | None:
-        """The job that must be done before the one there begins, if it is in this lot."""
-        if self.follows[position : position + 1] != b"\1":
-            return None
-        return self.runs[position - 1], self.jobs[position - 1]
+    def follower(self, position: int) -> bool:
+        """Whether the job there begins only if the one before it is done."""
+        return self.follows[position : position + 1] == b"\1"
 
 
 class Attempts:
@@ -183,15 +181,21 @@ class Attempts:
             return True
         return basis_lsn <= self.bases.get(basis_epoch + 1, -1)
 
-    def judge_given_up(self, pairs: Iterable[Pair], node: str) -> list[Record]:
-        """Jobs whose nodes went away too often."""
-        rows: list[Record] = []
-        for number, job in pairs:
-            times = self.runs.by_number[number].lost[job]
-            if times > self.limits.lost_max:
-                text = f"the node went away {times} times while it ran; last {node}"
-                rows.append(GivenUp(number, array("I", [job]), Failure("lost", "Lost", text)))
-        return rows
+    def may_start(self, lot: OpenLot, position: int) -> bool:
+        """Whether the job there waits for nothing; if not, its Pipeliner will say when."""
+        if not lot.follower(position):
+            return True
+        before = self.runs.by_number[lot.runs[position - 1]]
+        return before.states[lot.jobs[position - 1]] == states.DONE
+
+    def judge_given_up(self, lot: OpenLot, start: int, node: str) -> list[Record]:
+        """The job that was next when the node of *lot* went away, if that was once too often."""
+        number, job = lot.runs[start], lot.jobs[start]
+        times = self.runs.by_number[number].lost[job]
+        if times <= self.limits.lost_max or not self.may_start(lot, start):
+            return []
+        text = f"the node went away {times} times while it ran; last {node}"
+        return [GivenUp(number, array("I", [job]), Failure("lost", "Lost", text))]
 
     # --- applying ----------------------------------------------------------------------
 
@@ -261,7 +265,7 @@ class Attempts:
             run = self.runs.by_number[number]
             run.set_state(job, states.OPEN)
             run.lsn = lsn
-        if row.lost:
+        if row.lost and self.may_start(lot, row.start):
             number, job = lot.runs[row.start], lot.jobs[row.start]
             self.runs.by_number[number].lost[job] += 1
             self.runs.by_number[number].floors[job] = row.fence + row.start
@@ -299,7 +303,7 @@ class Attempts:
 def _left_out(lot: OpenLot, begin: int, statuses: bytes) -> bool:
     """Whether all that was not begun follows something."""
     return all(
-        lot.before(position) is not None
+        lot.follower(position)
         for position, status in enumerate(statuses, begin)
         if status == states.UNBEGUN
     )

@@ -113,17 +113,9 @@ class Dispatch:
             elif status != states.UNBEGUN:
                 jobs.append(job)
                 final.append(status)
-            elif self._may_start(lot, position):
+            elif self._state.attempts.may_start(lot, position):
                 self.enqueue(self._state.runs.by_number[number], [job], first=True)
         return jobs, bytes(final)
-
-    def _may_start(self, lot: OpenLot, position: int) -> bool:
-        """Whether a job that came back unbegun waits for nothing; if not, its Pipeliner will
-        say when."""
-        before = lot.before(position)
-        if before is None:
-            return True
-        return self._state.runs.by_number[before[0]].states[before[1]] == states.DONE
 
     def _try_later(self, number: int, job: int, now: float) -> None:
         """After a failure: 0.5 s, 1 s, 2 s ..., less a part that depends on the job."""
@@ -144,15 +136,15 @@ class Dispatch:
                 if node is not None and lot.next == closed.start:
                     node.lots -= 1
                 if closed.lost:
-                    first = lot.rest(closed.start)[:1]
-                    self._scribe.write(self._state.attempts.judge_given_up(first, name))
+                    rows = self._state.attempts.judge_given_up(lot, closed.start, name)
+                    self._scribe.write(rows)
                 self._reopen(lot, closed.start)
 
     def _reopen(self, lot: OpenLot, start: int) -> None:
         by_number = self._state.runs.by_number
         grouped: dict[int, list[int]] = {}
         for position, (number, job) in enumerate(lot.rest(start), max(start, lot.next)):
-            if not self._may_start(lot, position):
+            if not self._state.attempts.may_start(lot, position):
                 continue
             if by_number[number].states[job] == states.FAILED:
                 self._planning.settle(number, [job], bytes((states.FAILED,)))

@@ -16,7 +16,6 @@ from typing import Any
 from pypelinin.cluster.attempts import Attempts, OpenLot
 from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.desk import Desk
-from pypelinin.cluster.dispatch import Dispatch
 from pypelinin.cluster.events import Send
 from pypelinin.cluster.link import Link
 from pypelinin.cluster.pipeliner import Planner
@@ -190,7 +189,7 @@ BUGS: dict[str, tuple[Patch, ...]] = {
     "retry counter shared": ((Attempts, "_judge_failures", _count_retries_of_the_run),),
     "old work not held back": ((Router, "_release_old", _release_at_once),),
     "replay judges": ((Attempts, "_closed", _lose_count),),
-    "followers queued with their line": ((Dispatch, "_may_start", lambda *_: True),),
+    "followers queued with their line": ((Attempts, "may_start", lambda *_: True),),
     "followers of a failure begun": ((HeldJobs, "pass_over", _stop_nothing),),
 }
 

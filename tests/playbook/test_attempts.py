@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pypelinin.cluster.attempts import Attempts
+from pypelinin.cluster.attempts import Attempts, OpenLot
 from pypelinin.cluster.state import State
 from pypelinin.graph import states
 from pypelinin.ids import fence_epoch, make_fence
@@ -202,13 +202,27 @@ def test_nothing_to_close_is_no_row(state: State) -> None:
 def test_a_job_lost_too_often_is_given_up(state: State) -> None:
     run = state.runs.by_number[1]
     run.lost[0] = state.attempts.limits.lost_max
-    assert state.attempts.judge_given_up([(1, 0)], "n") == []
+    lot = OpenLot(7, NODE, ints(1, 1), ints(0, 1))
+    assert state.attempts.judge_given_up(lot, 0, "n") == []
     run.lost[0] += 1
-    (row,) = state.attempts.judge_given_up([(1, 0), (1, 1)], "n")
+    (row,) = state.attempts.judge_given_up(lot, 0, "n")
     assert isinstance(row, GivenUp)
     assert (row.jobs, row.failure.cause) == (ints(0), "lost")
     apply(state, row)
     assert names(state)[0] == "failed"
+
+
+def test_a_follower_that_was_not_begun_is_not_lost(state: State) -> None:
+    """Its line broke before it, and then its node went away."""
+    row = HandedOut(NODE, (LotRow(make_fence(1, 9), ints(1, 1), ints(0, 1), b"\0\1"),))
+    apply(state, row)
+    fence = row.lots[0].fence
+    apply(state, JobsEnded((Ended(fence, 0, bytes((states.FAILED,))),), ()))
+    lot = state.attempts.lots[fence]
+    apply(state, LotsClosed((LotClosed(fence, 1, lost=True),)))
+    assert state.runs.by_number[1].lost[1] == 0
+    state.runs.by_number[1].lost[1] = 99
+    assert state.attempts.judge_given_up(lot, 1, "n") == []
 
 
 # --- adoption --------------------------------------------------------------------------
