@@ -17,7 +17,8 @@ from tests.integration.cluster import RealCluster, until
 from tests.integration.jobs import notes
 
 NETWORK = "198.18.77"
-JOBS = 300
+JOBS = 1_500
+"""So much work that a Broker which comes late on a busy machine finds some."""
 
 
 def pipeline(log: Path) -> Pipeline:
