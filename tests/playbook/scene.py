@@ -259,6 +259,7 @@ class Node(_Member):
         self.slots, self.workers, self.labels = slots, workers, labels or {}
         self.lots: list[Lot] = []
         self.basis: dict[int, tuple[int, int]] = {}
+        self.cluster = ""
 
     def join(self, *held: HeldLot) -> list[Record]:
         self.hellos += 1
@@ -266,7 +267,7 @@ class Node(_Member):
         self._join(
             JoinBroker(
                 self.name, self.incarnation, self.epoch, self.slots, 0, self.workers,
-                self.labels, self.hellos, packed,
+                self.labels, self.hellos, packed, self.cluster,
             )
         )  # fmt: skip
         return self.read()

@@ -509,6 +509,19 @@ def test_what_builds_on_lost_rows_is_void(scene: Scene, node: Node) -> None:
     assert status(after).done == 1
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_lots_of_another_cluster_are_void(scene: Scene, node: Node, own: bool) -> None:
+    """A Router that began with another journal may have given the same numbers."""
+    scene.submit(wide(1))
+    lot = node.next_lot()
+    node.scene = scene.restarted()
+    node.cluster = scene.state.cluster if own else "d" * 32
+    node.join(node.held(lot, b"\1"))
+    assert node.welcome is not None
+    assert node.welcome.drop == (() if own else (lot.fence,))
+    assert status(node.scene).done == own
+
+
 def test_outcomes_in_a_hello_count_and_are_not_counted_twice(scene: Scene, node: Node) -> None:
     scene.submit(wide(1, retries=9))
     lot = node.next_lot()
