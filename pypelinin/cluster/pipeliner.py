@@ -14,7 +14,7 @@ from pypelinin.cluster.events import Drain, Malformed, Received, Say, Stop
 from pypelinin.cluster.member import Member
 from pypelinin.cluster.refusals import REMEDIES
 from pypelinin.config import Limits
-from pypelinin.engine.run import Run
+from pypelinin.engine.plain import PlainRun
 from pypelinin.errors import BadMessage
 from pypelinin.graph import states
 from pypelinin.graph.graph import Graph
@@ -43,7 +43,7 @@ class Planner:
     """The Runs of one Pipeliner; takes the Router's messages, returns the answers."""
 
     def __init__(self, batch_jobs_max: int) -> None:
-        self._runs: dict[int, tuple[int, Run]] = {}
+        self._runs: dict[int, tuple[int, PlainRun]] = {}
         self._batch_jobs_max = batch_jobs_max
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Planner:
         """Begin to plan a run; False if what was sent of it is not a graph."""
         known = blobs[0] if blobs else b""
         try:
-            run = Run(join_parts(blobs[1:]))
+            run = PlainRun(join_parts(blobs[1:]))
         except (BadMessage, IndexError, OverflowError):
             return False
         if len(blobs) != 1 + assigned.parts or len(known) not in (0, run.graph.jobs):
@@ -131,7 +131,7 @@ class Planner:
             assert not run.over
 
 
-def _fits(settled: Settled, assignment: int, run: Run) -> bool:
+def _fits(settled: Settled, assignment: int, run: PlainRun) -> bool:
     """Whether these are outcomes of that run, of this assignment."""
     if settled.assignment != assignment or len(settled.jobs) != len(settled.statuses):
         return False

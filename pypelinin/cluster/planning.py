@@ -14,7 +14,7 @@ from pypelinin.cluster.pipeliner import join_parts
 from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
-from pypelinin.engine.run import Run
+from pypelinin.engine.plain import PlainRun
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, Record
 from pypelinin.wire.messages import AssignedRun, AssignRuns, JobsSettled, Settled, Withdraw
@@ -30,7 +30,7 @@ class Planning:
 
     def __init__(self, scribe: Scribe, desk: Desk, limits: Limits) -> None:
         self.owner: dict[int, int] = {}
-        self.here: dict[int, Run] = {}
+        self.here: dict[int, PlainRun] = {}
         self._scribe = scribe
         self._desk = desk
         self._limits = limits
@@ -89,14 +89,14 @@ class Planning:
         self._tell(session, AssignRuns(tuple(batch), Blobs(blobs)))
 
     def _plan_here(self, run: RunRecord) -> None:
-        planned = Run(join_parts(part[0] for part in run.parts if part is not None))
+        planned = PlainRun(join_parts(part[0] for part in run.parts if part is not None))
         self.here[run.number] = planned
         ready = planned.start(_known(run))
         if run.cancelled:
             planned.cancel()
         self._found(run.number, planned, ready)
 
-    def _found(self, number: int, planned: Run, ready: list[int]) -> None:
+    def _found(self, number: int, planned: PlainRun, ready: list[int]) -> None:
         if ready:
             self._ready.append((number, ready))
         if planned.over:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypelinin.engine.run import BLOCKED, CANCELLED, DONE, FAILED, READY, WAITING, Run
+from pypelinin.engine.plain import BLOCKED, CANCELLED, DONE, FAILED, READY, WAITING, PlainRun
 from pypelinin.graph import states
 from pypelinin.graph.graph import Graph
 
@@ -49,8 +49,8 @@ class Script:
             found.append(ended if runs else BLOCKED)
         return found
 
-    def run(self) -> Run:
-        return Run(graph(self.upstreams))
+    def run(self) -> PlainRun:
+        return PlainRun(graph(self.upstreams))
 
 
 @st.composite
@@ -67,7 +67,7 @@ def scripts(draw: st.DrawFn) -> Script:
 RANDOM = st.randoms(use_true_random=False)
 
 
-def execute(run: Run, script: Script, ready: list[int], choice: random.Random) -> list[int]:
+def execute(run: PlainRun, script: Script, ready: list[int], choice: random.Random) -> list[int]:
     """Let everything end in random batches; the jobs in the order they were handed out."""
     handed_out = list(ready)
     queue = list(ready)
@@ -166,7 +166,7 @@ def test_an_outcome_that_comes_twice_changes_nothing(script: Script, choice: ran
 
 def test_a_failure_skips_exactly_the_descendants() -> None:
     #       0     1    2    3       4    5
-    run = Run(graph([[], [], [0], [0, 1], [3], [1]]))
+    run = PlainRun(graph([[], [], [0], [0, 1], [3], [1]]))
     assert run.start() == [0, 1]
     assert run.settle([0], [states.FAILED]) == []
     run.check()
@@ -178,7 +178,7 @@ def test_a_failure_skips_exactly_the_descendants() -> None:
 
 
 def test_a_cancelled_job_skips_its_descendants_too() -> None:
-    run = Run(chain(3))
+    run = PlainRun(chain(3))
     run.start()
     run.settle([0], [states.CANCELLED])
     run.check()
@@ -187,13 +187,13 @@ def test_a_cancelled_job_skips_its_descendants_too() -> None:
 
 
 def test_what_was_out_when_a_pipeliner_died_is_handed_out_again() -> None:
-    run = Run(graph([[], [0], [0], [1, 2]]))
+    run = PlainRun(graph([[], [0], [0], [1, 2]]))
     assert run.start(bytes([states.DONE, states.DONE, states.OPEN, states.OPEN])) == [2]
     assert run.settle([2], [states.DONE]) == [3]
 
 
 def test_a_finished_run_that_goes_on_is_over_at_once() -> None:
-    run = Run(chain(3))
+    run = PlainRun(chain(3))
     assert run.start(bytes([states.DONE, states.FAILED, states.SKIPPED])) == []
     run.check()
     assert run.over
@@ -201,14 +201,14 @@ def test_a_finished_run_that_goes_on_is_over_at_once() -> None:
 
 
 def test_jobs_and_statuses_of_different_length_are_a_mistake() -> None:
-    run = Run(chain(2))
+    run = PlainRun(chain(2))
     run.start()
     with pytest.raises(ValueError, match="zip"):
         run.settle([0], b"")
 
 
 def test_check_notices_a_job_that_started_too_early() -> None:
-    run = Run(chain(2))
+    run = PlainRun(chain(2))
     run.start()
     run.state[1] = READY
     with pytest.raises(AssertionError, match="job 1 started too early"):
@@ -216,14 +216,14 @@ def test_check_notices_a_job_that_started_too_early() -> None:
 
 
 def test_check_notices_a_job_that_waits_for_nothing() -> None:
-    run = Run(chain(1))
+    run = PlainRun(chain(1))
     with pytest.raises(AssertionError, match="job 0 waits for nothing"):
         run.check()
 
 
 def test_a_chain_of_100_000_runs_to_its_end() -> None:
     jobs = 100_000
-    run = Run(chain(jobs))
+    run = PlainRun(chain(jobs))
     ready, steps = run.start(), 0
     while ready:
         assert ready == [steps]
@@ -237,7 +237,7 @@ def test_a_chain_of_100_000_runs_to_its_end() -> None:
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_chain_of_100_000_is_rebuilt_at_once(backwards: bool) -> None:
     jobs = 100_000
-    run = Run(chain(jobs))
+    run = PlainRun(chain(jobs))
     run.start()
     order = range(jobs - 2, -1, -1) if backwards else range(jobs - 1)
     ready = run.settle(order, bytes([states.DONE]) * (jobs - 1))
@@ -246,15 +246,15 @@ def test_a_chain_of_100_000_is_rebuilt_at_once(backwards: bool) -> None:
 
 
 def test_a_failure_at_the_head_of_100_000_skips_them_all() -> None:
-    run = Run(chain(100_000))
+    run = PlainRun(chain(100_000))
     run.settle(run.start(), [states.FAILED])
     assert run.over
     assert run.state.count(BLOCKED) == 99_999
     run.check()
 
 
-def started(upstreams: list[list[int]]) -> Run:
-    run = Run(graph(upstreams))
+def started(upstreams: list[list[int]]) -> PlainRun:
+    run = PlainRun(graph(upstreams))
     run.start()
     return run
 
@@ -277,7 +277,7 @@ def test_a_line_is_what_only_waits_for_the_job_before(
 
 
 def test_a_line_is_no_longer_than_asked() -> None:
-    run = Run(chain(100_000))
+    run = PlainRun(chain(100_000))
     run.start()
     assert run.line(0, 0) == []
     assert run.line(0, 2) == [1, 2]
@@ -291,7 +291,7 @@ def test_what_else_a_job_waited_for_may_be_done() -> None:
 
 
 def test_a_line_ends_where_the_run_was_cancelled() -> None:
-    run = Run(chain(4))
+    run = PlainRun(chain(4))
     run.start()
     run.cancel()
     assert run.line(0, 10) == []
