@@ -23,7 +23,7 @@ class Entry:
         *"number name always eager recipe final keyed invariant reload spec outputs all kept".split(),
         *"inputs after consumers followers".split(),
         *"state why cause verdict record recorded prints promised there altered lost".split(),
-        *"facts looking cursor held open readers marked woken ran repeats queued sound".split(),
+        *"facts looking cursor held open readers marks marking woken ran repeats queued sound".split(),
     )
 
     def __init__(self, number: int, declared: Declared) -> None:
@@ -73,8 +73,10 @@ class Entry:
         """Consumers that were asked and are not settled."""
         self.readers = 0
         """Consumers that are READY."""
-        self.marked = False
-        """A consumer may need its data in another run: it is not released."""
+        self.marks = 0
+        """Consumers that may need its data in another run: it is not released."""
+        self.marking = False
+        """It is one of those for what it reads."""
         self.woken = False
         """WANTED for the sake of others only."""
         self.ran = False

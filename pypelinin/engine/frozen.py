@@ -89,7 +89,7 @@ def retry(run: Run) -> list[Declared]:
             )
     given -= anew - gone
     number = {job: i for i, job in enumerate(jobs)}
-    return [_again(job, number, job in given, job in gone) for job in jobs]
+    return [_again(job, number, job in given | gone, job in gone) for job in jobs]
 
 
 def _again(job: Entry, number: dict[Entry, int], given: bool, gone: bool) -> Declared:
@@ -103,7 +103,7 @@ def _again(job: Entry, number: dict[Entry, int], given: bool, gone: bool) -> Dec
         keep=tuple(bool(job.kept >> i & 1) for i in range(len(job.outputs))),
         record=job.record if job.recorded else None,
         there=job.names(job.there) if given else None,
-        given=job.prints if given else None,
+        given=job.prints or ((),) * len(job.outputs) if given else None,
         invariant=job.invariant or gone,
         keyed=job.keyed,
         final=job.final,

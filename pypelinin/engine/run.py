@@ -193,6 +193,10 @@ class Run:
             up.repeats += 1
             if up.repeats > REPEATS_MAX or not repeatable(up):
                 up.lost |= gone
+            elif not OPEN[up.state]:
+                self._ask(up)
+                if up.eager and gone & up.kept:  # it is wanted for itself
+                    self._want(up, why.ABSENT)
             self._stir(up)
         self._drain()
 
@@ -292,8 +296,8 @@ class Run:
         else:
             job.inputs.append(made)
             if OPEN[job.state]:
-                up.open += 1
-                self._ask_for(up)
+                self._need(up, outputs)
+            up.marks += job.marking
         up.consumers[job] = made
 
     def follow(self, job: Entry, edge: After) -> None:
@@ -383,19 +387,32 @@ class Run:
             elif job.there & ~job.kept:
                 self._queue(job)
 
-    def _ask_for(self, job: Entry) -> None:
-        if job.state == IDLE or (job.state == UNUSED and job.prints is None):
-            self._asks.append(job)
+    def _need(self, up: Entry, outputs: int) -> None:
+        """One more open consumer names these outputs."""
+        up.open += 1
+        state = up.state
+        if state == IDLE or (not OPEN[state] and self._is_short_of(up, outputs)):
+            self._asks.append(up)
+
+    def _is_short_of(self, up: Entry, outputs: int) -> bool:
+        """Settled, but what an open consumer names is not there, and can be made again."""
+        if is_broken(up) or up.lost & outputs:
+            return False
+        absent = up.prints is None or up.recipe or up.there & outputs != outputs
+        return absent and repeatable(up)
 
     def _ask(self, job: Entry) -> None:
-        if job.state != IDLE and (job.state != UNUSED or job.prints is not None):
+        """Somebody needs it: from IDLE for the first time, else once more."""
+        if OPEN[job.state] or is_broken(job):
             return
-        self._move(job, WAITING)
         job.cursor = job.held = 0
-        for up, _, _ in job.inputs:
-            up.open += 1
-            if up.state == IDLE or up.state == UNUSED:
-                self._ask_for(up)
+        if job.prints is None:
+            self._move(job, WAITING)
+        else:
+            job.verdict = job.state
+            self._move(job, DORMANT)
+        for up, outputs, _ in job.inputs:
+            self._need(up, outputs)
         if not job.facts and not job.keyed and not job.looking:
             job.looking = True
             self.commands.look.append(job.number)
@@ -418,11 +435,7 @@ class Run:
         if not reason and job.eager and job.kept & ~job.there:
             reason = why.ABSENT
         if reason:
-            job.why, job.cursor = reason, -1
-            self._move(job, WANTED)
-            if job.there:
-                self._upsets += 1
-            return self._start(job)
+            return self._want(job, reason)
         self._announce(job)
         if job.recipe or job.all & ~job.there:
             self._move(job, DORMANT)
@@ -533,8 +546,6 @@ class Run:
                     if up.sound != self._upsets and up not in recipes:
                         recipes[up] = None
                         stack.append(up)
-                    if not OPEN[up.state]:
-                        self._reopen(up)
                 elif has(up, outputs) or (tolerant and is_broken(up)):
                     continue
                 elif not self._wake(up, outputs, job):
@@ -558,28 +569,20 @@ class Run:
         if is_broken(up):
             self._break(job, BLOCKED, why.BROKEN, up.number)
             return False
-        if up.state != DORMANT and not up.lost & outputs:
-            if repeatable(up):
-                self._reopen(up)
-            else:
-                up.lost |= outputs & ~up.there
+        if up.state != DORMANT:
+            up.lost |= outputs & ~up.there
         if up.lost & outputs:
             self._break(job, BLOCKED, why.LOST, up.number)
             return False
-        up.why, up.woken, up.cursor = why.WOKEN, True, -1
-        self._move(up, WANTED)
-        if up.there:
-            self._upsets += 1
-        self._queue(up)
+        self._want(up, why.WOKEN, woken=True)
         return True
 
-    def _reopen(self, job: Entry) -> None:
-        """A settled job is needed again."""
-        job.verdict = job.state
-        self._move(job, DORMANT)
-        for up, _, _ in job.inputs:
-            up.open += 1
-            self._ask_for(up)
+    def _want(self, job: Entry, reason: int, woken: bool = False) -> None:
+        job.why, job.woken, job.cursor = reason, woken, -1
+        self._move(job, WANTED)
+        if job.there:
+            self._upsets += 1
+        self._queue(job)
 
     def _is_cut_off(self, job: Entry) -> bool:
         """A recipe with a broken input is blocked: nobody can follow it any more."""
@@ -611,19 +614,35 @@ class Run:
         broken = state >= FAILED
         if broken:
             self._broken = self._broken or not job.final
-            marks = not _is_spared(job)
             self._breaks.append(job)
         else:
-            marks = lost or (job.marked and (job.recipe or job.there != job.all))
             self._stir(job)
         if was_open:
             for up, _, _ in job.inputs:
                 up.open -= 1
-                up.marked = up.marked or marks
                 if not up.open:
                     self._queue(up)
+        self._mark(job, broken or lost or (job.marks > 0 and (job.recipe or job.there != job.all)))
         if not job.open:
             self._queue(job)
+
+    def _mark(self, job: Entry, marks: bool) -> None:
+        """Whether another run may need what *job* reads, since *job* is to be run again there.
+
+        A job that holds no data of its own hands on what its consumers may need.
+        """
+        stack = [(job, marks)]
+        while stack:
+            job, marks = stack.pop()
+            if job.marking == marks:
+                continue
+            job.marking = marks
+            for up, _, _ in job.inputs:
+                up.marks += 1 if marks else -1
+                if not up.marks:
+                    self._queue(up)
+                    if not is_broken(up) and not up.lost:
+                        stack.append((up, False))
 
     def _stir(self, job: Entry) -> None:
         """Who waits for *job* looks again."""
@@ -690,7 +709,7 @@ class Run:
 
     def _release(self, job: Entry) -> None:
         """Settled, and nobody is open that reads it: what is not kept goes, and a TOKEN too."""
-        if job.open or job.marked or self.cancelled:
+        if job.open or job.marks or self.cancelled:
             return
         token = job.always and job.eager and not job.kept
         if is_broken(job):
@@ -719,6 +738,7 @@ class Run:
         for up, _ in job.after:
             if up.followers is not None:
                 up.followers.pop(job, None)
+        self._mark(job, False)
         job.inputs, job.after, job.consumers, job.followers = [], [], None, None
 
     def check(self) -> None:

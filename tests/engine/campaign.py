@@ -176,7 +176,11 @@ def wild(seed: int, jobs: int) -> int:
         disturb(world, choice)
     story = random_story(choice, case)
     log = world.run(story, choice)
+    shaky = {reader for reader, _ in story.recipe_failing}  # a recipe may break after it was read
     tainted = descendants(world.case, story.impure)
+    if shaky:
+        readers = {n for n, job in enumerate(world.case) if any(ok for _, _, ok in job.reads)}
+        tainted |= descendants(world.case, frozenset(readers))
     check_truth(world, log, tainted)
     log.run.check()
     if any(numbers < 0 for numbers in log.verdicts):
@@ -193,7 +197,6 @@ def retry(world: World, log: Log, choice: Random, tainted: frozenset[int]) -> in
     order = [int(job.name[1:]) for job in declared]
     if len(order) < len(world.case):
         return 0  # TOKENs were forgotten that nobody can ask for
-    lost = any(job.lost for job in log.run.jobs.values())
     twin = world.reordered(order)
     second = twin.run(Story(thaw=choice.random() < 0.1), choice, Run(declared))
     second.run.check()
@@ -207,7 +210,7 @@ def retry(world: World, log: Log, choice: Random, tainted: frozenset[int]) -> in
     for number in second.started:
         if declared[number].given is not None and declared[number].policy.always:
             raise Violation(f"{order[number]} was given and ran")
-    if not lost and any(s not in (DONE, KEPT, UNUSED) for s in second.verdicts.values()):
+    if not log.lost and any(s not in (DONE, KEPT, UNUSED) for s in second.verdicts.values()):
         raise Violation(f"a retry ended as {second.named()} after {log.named()}, order {order}")
     return 1
 
@@ -277,7 +280,8 @@ def random_expansion(choice: Random, case: Case, expander: int) -> tuple[list[Jo
         if choice.random() < 0.3:
             up = -choice.randint(1, len(new)) if choice.random() < 0.8 else choice.randrange(len(case))
             names = new[-up - 1].outputs if up < 0 else case[up].outputs
-            gained.append((number, (up, names, False)))
+            if up not in {read[0] for read in case[number].reads}:
+                gained.append((number, (up, names, False)))
     return new, gained if choice.random() < 0.7 else []
 
 
