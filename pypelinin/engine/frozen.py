@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 
-from pypelinin.engine.entry import Entry, has, is_broken, repeatable
+from pypelinin.engine.entry import Entry, has, is_broken, record_of, repeatable
 from pypelinin.engine.run import Run
 from pypelinin.engine.table import DONE, KEPT, READY
 from pypelinin.graph.graph import order
@@ -101,7 +101,7 @@ def _again(job: Entry, number: dict[Entry, int], given: bool, gone: bool) -> Dec
         spec=job.spec,
         outputs=job.outputs,
         keep=tuple(bool(job.kept >> i & 1) for i in range(len(job.outputs))),
-        record=job.record if job.recorded else None,
+        record=(job.record if job.prints is None else record_of(job)) if job.recorded else None,
         there=job.names(job.there) if given else None,
         given=job.prints or ((),) * len(job.outputs) if given else None,
         invariant=job.invariant or gone,

@@ -38,7 +38,7 @@ REPEATS_MAX = 2
 
 
 class Commands:
-    """What shall be done. Forgets must be durable before the same batch's hand-outs."""
+    """What shall be done; forget before anything else, durably before the hand-outs."""
 
     __slots__ = ("look", "forget", "run", "kill", "remember", "release")
 
@@ -48,7 +48,7 @@ class Commands:
         self.forget: list[int] = []
         self.run: list[int] = []
         self.kill: list[int] = []
-        self.remember: list[tuple[int, Record]] = []
+        self.remember: dict[int, Record] = {}
         self.release: list[tuple[int, tuple[str, ...]]] = []
         """Outputs nobody will read any more."""
 
@@ -191,7 +191,7 @@ class Run:
             up.there &= ~gone
             self._upsets += 1
             up.repeats += 1
-            if up.repeats > REPEATS_MAX or not repeatable(up):
+            if self.cancelled or up.repeats > REPEATS_MAX or not repeatable(up):
                 up.lost |= gone
             elif not OPEN[up.state]:
                 self._ask(up)
@@ -206,8 +206,8 @@ class Run:
         if job is None or source is None:
             return
         self._again(job)
+        self._forget(source)
         if source.state == DORMANT:
-            self._forget(source)
             self._break(source, FAILED, why.FAILURE, cause)
         self._drain()
 
@@ -384,6 +384,7 @@ class Run:
         for job in list(self.jobs.values()):
             if job.state == IDLE:
                 self._move(job, UNUSED)
+                self._mark(job, job.marks > 0)
             elif job.there & ~job.kept:
                 self._queue(job)
 
@@ -424,13 +425,15 @@ class Run:
         """WAITING: does it run, rest, or stand?"""
         if not job.eager and not job.open:
             return self._unneeded(job)
-        if not self._knows_inputs(job) or self._is_held(job) or not self._knows_facts(job):
+        if not self._knows_inputs(job) or self._is_held(job):
             return
         if job.final:
             if not self.barrier:
                 return
             if self._broken:
                 return self._break(job, BLOCKED, why.BARRIER, None)
+        if not self._knows_facts(job):
+            return
         reason = changed(job)
         if not reason and job.eager and job.kept & ~job.there:
             reason = why.ABSENT
@@ -493,11 +496,12 @@ class Run:
 
     def _remember(self, job: Entry) -> None:
         job.recorded = True
-        self.commands.remember.append((job.number, why.record_of(job)))
+        self.commands.remember[job.number] = why.record_of(job)
 
     def _forget(self, job: Entry) -> None:
         if job.recorded:
             job.recorded = False
+            self.commands.remember.pop(job.number, None)
             self.commands.forget.append(job.number)
 
     # --- starting ----------------------------------------------------------------------------
@@ -622,7 +626,7 @@ class Run:
                 up.open -= 1
                 if not up.open:
                     self._queue(up)
-        self._mark(job, broken or lost or (job.marks > 0 and (job.recipe or job.there != job.all)))
+        self._mark(job, broken or lost or (job.marks > 0 and not _has_all(job)))
         if not job.open:
             self._queue(job)
 
@@ -641,8 +645,8 @@ class Run:
                 up.marks += 1 if marks else -1
                 if not up.marks:
                     self._queue(up)
-                    if not is_broken(up) and not up.lost:
-                        stack.append((up, False))
+                if up.state in (DONE, KEPT, UNUSED) and not up.lost:
+                    stack.append((up, up.marks > 0 and not _has_all(up)))
 
     def _stir(self, job: Entry) -> None:
         """Who waits for *job* looks again."""
@@ -703,6 +707,8 @@ class Run:
     def _again(self, job: Entry) -> None:
         """It was handed out, and could not begin."""
         self._leave(job)
+        if self.cancelled:
+            return self._break(job, CANCELLED, job.why, None)
         job.cursor = -1
         self._move(job, WANTED)
         self._queue(job)
@@ -760,6 +766,10 @@ class Run:
 
 def _absolute(number: int, base: int) -> int:
     return number if number >= 0 else base - number - 1
+
+
+def _has_all(job: Entry) -> bool:
+    return job.there == job.all and not job.recipe
 
 
 def _is_spared(job: Entry) -> bool:

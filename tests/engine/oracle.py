@@ -123,12 +123,13 @@ class Oracle:
             for up, names, _ in job.reads
             for name in names
         }
-        if {key: (("content", b"%d" % value),) for key, value in now.items()} != record.inputs:
+        recorded = {key: dict(tags)["content"] for key, tags in record.inputs.items()}
+        if {key: b"%d" % value for key, value in now.items()} != recorded:
             return True
         for output in job.outputs:
             found = self.world.data.get((number, output))
             if found is not None and job.keeps(output):
-                if record.outputs[output] != (("content", b"%d" % found),):
+                if dict(record.outputs[output])["content"] != b"%d" % found:
                     return True
         return False
 
@@ -146,7 +147,7 @@ class Oracle:
         if self.case[up].keeps(name):
             return True
         record = self.world.records.get(up)  # an altered left-over counts as absent
-        return record is not None and record.outputs[name] == (("content", b"%d" % found),)
+        return record is not None and dict(record.outputs[name])["content"] == b"%d" % found
 
     def _needs(self, number: int) -> list[tuple[int, tuple[str, ...], bool]]:
         """What a start of the job reads, through recipes."""

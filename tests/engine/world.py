@@ -14,8 +14,9 @@ from typing import Any
 from pypelinin.engine import frozen
 from pypelinin.engine.entry import key_prints
 from pypelinin.engine.run import Commands, Run
-from pypelinin.engine.table import DONE, FAILED, KEPT, NAMES
+from pypelinin.engine.table import DONE, FAILED, KEPT, NAMES, OPEN
 from pypelinin.graph.declared import After, Declared, Expansion, Input, Policy, Record
+from pypelinin.graph.fingerprint import Tags
 
 Read = tuple[int, tuple[str, ...], bool]
 """(upstream, names of its outputs, even if failed)."""
@@ -100,12 +101,14 @@ class World:
         """Other version, other content."""
         self.touched = [0] * len(case)
         """Other text of the code, same content."""
+        self.runs = 0
         self.keys: dict[int, object] = {}
         """Under which key the outputs of a keyed job lie."""
 
     def copy(self) -> World:
         twin = World(self.case)
         twin.names = list(self.names)
+        twin.runs = self.runs
         twin.records = dict(self.records)
         twin.data = dict(self.data)
         twin.version = list(self.version)
@@ -117,6 +120,10 @@ class World:
 
     def content(self, job: int, output: str, read: tuple[Any, ...]) -> int:
         return hash((self.names[job], output, self.version[job], read))
+
+    def tags(self, value: int) -> Tags:
+        """Two views of a value; which the first one is changes from run to run."""
+        return ((f"view {self.runs % 2}", b"%d" % (value + 1)), ("content", b"%d" % value))
 
     def truth(self, job: int, output: str, broken: frozenset[int] = frozenset()) -> int:
         """What the output is if everything is built from scratch."""
@@ -209,6 +216,7 @@ class World:
     ) -> Log:
         """Execute the case; *choice* picks which event comes next (None: the oldest)."""
         story = story or Story()
+        self.runs += 1
         if run is None:
             run = Run(self.declared(number, story) for number in range(len(self.case)))
         return _Execution(self, story, choice, run).finish()
@@ -226,6 +234,8 @@ class _Execution:
         self.running: dict[int, list[tuple[Any, ...]]] = {}
         self.pending: list[tuple[str, int]] = []
         self.vanishing = dict(story.vanishing)
+        self.cancelled = False
+        self.told: list[int] = []
         self.gone: set[tuple[int, str]] = set()
         self.recipe_failing = set(story.recipe_failing)
         self.events = 0
@@ -253,6 +263,7 @@ class _Execution:
 
     def _next(self) -> None:
         if self.story.cancel_after == self.events:
+            self.cancelled = not self.story.cancels
             self.run.cancel(list(self.story.cancels) or None)
             return self._obey(self.run.take())
         if self.story.thaw:
@@ -264,14 +275,31 @@ class _Execution:
                 raise Violation(f"thawed into something else: {pending} {self.pending}")
         pick = self.choice.randrange(len(self.pending)) if self.choice else 0
         what, number = self.pending.pop(pick)
+        self._again()
         getattr(self, "_" + what)(number)
         self._obey(self.run.take())
+
+    def _again(self) -> None:
+        """Outcomes that were told already, and answers nobody waits for, change nothing."""
+        if not self.told:
+            return
+        before = frozen.freeze(self.run)
+        number = self.told[-1]
+        if number in self.running:
+            return
+        self.run.done(number, None)
+        self.run.failed(number)
+        self.run.killed(number)
+        self.run.found(number, ())
+        if frozen.freeze(self.run) != before:
+            raise Violation(f"a second outcome of {number} counted")
+        self.told.clear()
 
     def _obey(self, commands: Commands) -> None:
         world = self.world
         for number in commands.forget:
             world.records.pop(number, None)
-        for number, record in commands.remember:
+        for number, record in commands.remember.items():
             world.records[number] = record
         for number, outputs in commands.release:
             for output in outputs:
@@ -312,6 +340,7 @@ class _Execution:
                 self.pending.append(("recipe", number))
                 self.log.seen[number] = recipe
                 return
+        self._may_begin(number)
         self.log.started.append(number)
         self.starts[number] = self.starts.get(number, 0) + 1
         if self.starts[number] > (12 if self.story.vanishing or self.story.expansions else 1):
@@ -320,6 +349,31 @@ class _Execution:
         for output in self.world.case[number].outputs:
             self.world.data.pop((number, output), None)
         self.pending.append(("end", number))
+
+    def _may_begin(self, number: int) -> None:
+        """What must be so when a job starts, besides that its inputs are there."""
+        job = self.world.case[number]
+        if number in self.world.records:
+            raise Violation(f"{number} starts although its record stands: a crash would lie")
+        if self.cancelled:
+            raise Violation(f"{number} starts although the run was cancelled")
+        for up in self._waited_for(number):
+            if up in self.running:
+                raise Violation(f"{number} starts beside {up}, which it comes after")
+        if not job.policy.eager and not any(
+            OPEN[self.run.jobs[other].state]
+            for other, reader in enumerate(self.world.case)
+            if other in self.run.jobs and any(up == number for up, _, _ in reader.reads)
+        ):
+            raise Violation(f"{number} is lazy and starts for nobody")
+
+    def _waited_for(self, number: int) -> set[int]:
+        """Order-only upstreams, those of the recipes it reads too."""
+        found = {up for up, _ in self.world.case[number].after}
+        for up, _, tolerant in self.world.case[number].reads:
+            if self.world.case[up].policy.recipe and not (tolerant and self._is_broken(up)):
+                found |= self._waited_for(up)
+        return found
 
     def _needed(self, number: int) -> set[tuple[int, str]]:
         """What a start reads, through recipes."""
@@ -372,14 +426,18 @@ class _Execution:
                 continue
             there.append(output)
             if record is not None and not job.keyed:
-                if dict(record.outputs.get(output, ())) != {"content": b"%d" % content}:
+                if dict(record.outputs.get(output, ())).get("content") != b"%d" % content:
                     altered.append(output)
         self.run.found(number, tuple(there), tuple(altered))
 
     def _end(self, number: int) -> None:
-        story, job = self.story, self.world.case[number]
+        job = self.world.case[number]
         (read,) = self.running.pop(number)
-        if not self.story.vanishing and self._read(number) != read:
+        if not self.story.thaw and self.choice and self.choice.random() < 0.05:
+            self.told.append(number)
+        story = self.story
+        calm = not (story.vanishing or story.recipe_failing or story.cancels)
+        if calm and self._read(number) != read:
             raise Violation(f"what {number} read was written while it ran")
         if number in story.failing:
             return self.run.failed(number, "it fails")
@@ -391,7 +449,7 @@ class _Execution:
         if not job.policy.recipe:
             for output, value in content.items():
                 self.world.data[number, output] = value
-        prints = tuple((("content", b"%d" % value),) for value in content.values())
+        prints = tuple(self.world.tags(value) for value in content.values())
         jobs, gained = story.expansions.get(number, ([], []))
         base = self.run.next_number
         expansion = Expansion(
@@ -419,6 +477,9 @@ class _Execution:
     def _recipe(self, number: int) -> None:
         self.running.pop(number)
         self.run.recipe_failed(number, self.log.seen[number])
+        if self.log.seen[number] not in self.run.commands.forget:
+            if self.log.seen[number] in self.world.records:
+                raise Violation(f"the record of recipe {self.log.seen[number]} stands")
 
     def _kill(self, number: int) -> None:
         if number in self.running and ("end", number) in self.pending:
@@ -427,7 +488,9 @@ class _Execution:
             self.run.killed(number)
 
 
-def check_truth(world: World, log: Log, excused: frozenset[int] = frozenset()) -> None:
+def check_truth(
+    world: World, log: Log, excused: frozenset[int] = frozenset(), words: bool = True
+) -> None:
     """What is done or kept holds what a build from scratch would give."""
     broken = frozenset(n for n, state in log.verdicts.items() if state >= FAILED)
     for number, job in enumerate(world.case):
@@ -437,7 +500,27 @@ def check_truth(world: World, log: Log, excused: frozenset[int] = frozenset()) -
             found = world.data.get((number, output))
             if found is not None and found != world.truth(number, output, broken):
                 raise Violation(f"{number}.{output} is stale: {log.named()}")
+            if words and log.verdicts[number] == KEPT and number in log.run.jobs:
+                check_word(world, log, number)
             if found is None and job.policy.eager and job.keeps(output):
                 entry = log.run.jobs.get(number)
                 if entry is None or not entry.lost:
                     raise Violation(f"{number}.{output} was not made: {log.named()}")
+
+
+def check_word(world: World, log: Log, number: int) -> None:
+    """What is kept goes by what its inputs are now, and its record says so."""
+    record = world.records.get(number)
+    entry = log.run.jobs[number]
+    if record is None or entry.invariant or entry.record is None:
+        return
+    for up, names, _ in world.case[number].reads:
+        prints = log.run.jobs[up].prints if up in log.run.jobs else None
+        for name in names:
+            written = record.inputs[world.names[up], name]
+            found = world.data.get((up, name))
+            if found is not None and not world.case[up].keyed:
+                if dict(written)["content"] != b"%d" % found:
+                    raise Violation(f"{number} was kept on a word that {up} broke")
+            if prints is not None and written != prints[world.case[up].outputs.index(name)]:
+                raise Violation(f"the record of {number} was not refreshed")
