@@ -5,7 +5,7 @@ Sets of a job's outputs are ints, one bit each. An edge is `(upstream, outputs, 
 
 from __future__ import annotations
 
-from pypelinin.engine.table import BLOCKED, FAILED, IDLE, OPEN, READY, WANTED
+from pypelinin.engine.table import BLOCKED, DORMANT, FAILED, IDLE, OPEN, READY, UNUSED, WANTED
 from pypelinin.graph.declared import Declared, Record
 from pypelinin.graph.fingerprint import Fingerprint, Tags, canonical, digest, same
 
@@ -20,10 +20,12 @@ class Entry:
     """One job. What stands above the blank line is declared, the rest is the Run's."""
 
     __slots__ = (
-        *"number name always eager recipe final keyed invariant reload spec outputs all kept".split(),
+        *"number name always eager recipe final keyed invariant reload".split(),
+        *"spec outputs all kept".split(),
         *"inputs after consumers followers".split(),
         *"state why cause verdict record recorded prints promised there altered lost".split(),
-        *"facts looking cursor held open readers marks marking woken ran repeats queued sound".split(),
+        *"facts looking cursor held open readers marks marking".split(),
+        *"woken ran repeats queued sound".split(),
     )
 
     def __init__(self, number: int, declared: Declared) -> None:
@@ -66,7 +68,7 @@ class Entry:
         """Outputs that were there and cannot be made again."""
         self.looking = False
         self.cursor = 0
-        """WAITING: the first input not known. WANTED: the first not there, -1 if none was looked for."""
+        """WAITING: the first input not known. WANTED: the first not there; -1: look at all."""
         self.held = 0
         """The first order-only upstream that may hold the decision."""
         self.open = 0
@@ -105,6 +107,46 @@ def has(upstream: Entry, outputs: int) -> bool:
 
 def is_broken(entry: Entry) -> bool:
     return entry.state >= FAILED
+
+
+def lacks(upstream: Entry, outputs: int) -> bool:
+    """Whether a recipe's input is broken and not there, so that nobody can follow the recipe."""
+    return is_broken(upstream) and (upstream.recipe or not has(upstream, outputs))
+
+
+def stands(entry: Entry) -> bool:
+    """Whether a settled job holds all that it makes, so that it need not be made again."""
+    return entry.there == entry.all and not entry.recipe and entry.state != UNUSED
+
+
+def is_spared(entry: Entry) -> bool:
+    """Whether whoever uses a job can do without it (and there is somebody)."""
+    edges = [edge[2] for edge in (entry.consumers or {}).values()]
+    return bool(edges) and all(edges) and all((entry.followers or {}).values())
+
+
+def is_read(entry: Entry) -> bool:
+    """Whether somebody runs who reads what *entry* would write again, through recipes too."""
+    stack = [entry]
+    while stack:
+        read = stack.pop()
+        if read.readers:
+            return True
+        stack += (up for up in read.consumers or () if up.recipe and up.state == DORMANT)
+    return False
+
+
+def is_short_of(entry: Entry, outputs: int) -> bool:
+    """Whether a settled job lacks what is asked of it, and can make it again."""
+    if is_broken(entry) or entry.lost & outputs:
+        return False
+    absent = entry.prints is None or entry.recipe or entry.there & outputs != outputs
+    return absent and repeatable(entry)
+
+
+def absolute(number: int, base: int) -> int:
+    """A job's number in the run; those below 0 count new jobs, the first of which is *base*."""
+    return number if number >= 0 else base - number - 1
 
 
 def inputs_now(entry: Entry) -> dict[tuple[str, str], Tags]:

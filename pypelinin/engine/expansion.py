@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from pypelinin.engine.entry import Entry, is_broken, repeatable_by_declaration
+from pypelinin.engine.entry import Entry, absolute, is_broken, repeatable_by_declaration
 from pypelinin.engine.table import IDLE, UNUSED, WAITING
 from pypelinin.graph.declared import After, Declared, Expansion, Input
 
@@ -32,19 +32,15 @@ def grow(run: Run, job: Entry, expansion: Expansion) -> str:
     base = run.next_number
     run.declare(expansion.jobs, base)
     for number, edge in expansion.inputs:
-        run.connect(run.jobs[number], edge._replace(upstream=_number(edge.upstream, base)))
+        run.connect(run.jobs[number], edge._replace(upstream=absolute(edge.upstream, base)))
     for number, after in expansion.after:
-        run.follow(run.jobs[number], after._replace(upstream=_number(after.upstream, base)))
+        run.follow(run.jobs[number], after._replace(upstream=absolute(after.upstream, base)))
     return ""
 
 
 def check_new(run: Run, jobs: list[Declared]) -> None:
     """Raise Refused unless *jobs* may be added to an open *run* from outside."""
     _Check(run, None, Expansion(jobs)).all()
-
-
-def _number(number: int, base: int) -> int:
-    return number if number >= 0 else base - number - 1
 
 
 class _Check:
@@ -68,9 +64,9 @@ class _Check:
         for index, declared in enumerate(jobs):
             self._new(index, declared)
         for number, edge in self.expansion.inputs:
-            self._gains(number, edge, edge.outputs)
+            self._gains(number, edge)
         for number, after in self.expansion.after:
-            self._gains(number, after, None)
+            self._gains(number, after)
         if self.expansion.inputs or self.expansion.after:
             self._no_cycle()
 
@@ -106,7 +102,11 @@ class _Check:
 
     def _old(self, up: Entry, edge: Input | After) -> None:
         """Is what *edge* names sure to be there still, whenever this is applied?"""
-        if self.job is None or up is self.job or any(up is source for source, *_ in self.job.inputs):
+        if (
+            self.job is None
+            or up is self.job
+            or any(up is source for source, *_ in self.job.inputs)
+        ):
             return
         if isinstance(edge, After):
             if not (up.always and up.eager and not up.kept):
@@ -116,9 +116,11 @@ class _Check:
         ):
             return
         if up not in self.descendants:
-            raise Refused(f"what job {up.number} made may be gone: it is not kept, and cannot be repeated")
+            raise Refused(
+                f"what job {up.number} made may be gone: it is not kept, and cannot be repeated"
+            )
 
-    def _gains(self, number: int, edge: Input | After, outputs: object) -> None:
+    def _gains(self, number: int, edge: Input | After) -> None:
         job = self.run.jobs.get(number)
         if job is None or job not in self.descendants:
             raise Refused(f"job {number} does not depend on the job that expands")
@@ -156,7 +158,7 @@ class _Check:
             start = self.run.jobs[number]
             path[start] = iter(after(start))
             while path:
-                node, others = next(reversed(path.items()))
+                others = path[next(reversed(path))]
                 other = next(others, None)
                 if other is None:
                     done.add(path.popitem()[0])

@@ -12,9 +12,9 @@ import msgpack
 
 from pypelinin.engine.entry import Entry, has, is_broken, record_of, repeatable
 from pypelinin.engine.run import Run
-from pypelinin.engine.table import DONE, KEPT, READY
-from pypelinin.graph.graph import order
+from pypelinin.engine.table import DONE, KEPT
 from pypelinin.graph.declared import After, Declared, Input, Policy, Record
+from pypelinin.graph.graph import order
 
 VERSION = 1
 _SETS = ("all", "kept", "there", "altered", "lost")

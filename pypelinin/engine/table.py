@@ -57,7 +57,10 @@ TRANSITIONS = {
     (READY, FAILED): "failure, a refused expansion, or other content than announced",
     (READY, WANTED): "an input vanished, or a recipe it reads failed",
     (READY, CANCELLED): "killed",
-    (DONE, DORMANT): "an output is absent, a consumer that is WANTED names it, and it can be repeated",
+    (
+        DONE,
+        DORMANT,
+    ): "an output is absent, a consumer that is WANTED names it, and it can be repeated",
     (KEPT, DORMANT): "the same",
     (UNUSED, DORMANT): "the same",
     (UNUSED, WAITING): "a new consumer asks, and nothing is known of it",

@@ -55,7 +55,9 @@ def built(case: Case) -> World:
     return world
 
 
-def judged(world: World, failing: frozenset[int], choice: Random | None = None, thaw: bool = False) -> Log:
+def judged(
+    world: World, failing: frozenset[int], choice: Random | None = None, thaw: bool = False
+) -> Log:
     """One run, compared with the oracle."""
     expected = Oracle(world, failing).expect()
     log = world.run(Story(failing=failing, thaw=thaw), choice)
@@ -109,7 +111,9 @@ def every_second_run(case: Case) -> int:
             world = first.copy()
             for job in changes:
                 world.version[job] += 1
-            world.data = {key: value for key, value in world.data.items() if key[0] not in deletions}
+            world.data = {
+                key: value for key, value in world.data.items() if key[0] not in deletions
+            }
             started = judged(world.copy(), frozenset())
             for failing in subsets(sorted(set(started.started))):
                 cases += 1
@@ -178,9 +182,8 @@ def wild(seed: int, jobs: int) -> int:
         disturb(world, choice)
     story = random_story(choice, case)
     log = world.run(story, choice)
-    shaky = {reader for reader, _ in story.recipe_failing}  # a recipe may break after it was read
     tainted = descendants(world.case, story.impure)
-    if shaky:
+    if story.recipe_failing or story.cancels:  # a recipe may break after it was read
         readers = {n for n, job in enumerate(world.case) if any(ok for _, _, ok in job.reads)}
         tainted |= descendants(world.case, frozenset(readers))
     check_truth(world, log, tainted)
@@ -210,7 +213,8 @@ def retry(world: World, log: Log, choice: Random, tainted: frozenset[int]) -> in
         for up, _, ok in job.reads
         if ok and log.verdicts[order[up]] >= FAILED
     }
-    check_truth(twin, second, descendants(twin.case, frozenset(went_without)), words=False)
+    if not log.lost:
+        check_truth(twin, second, descendants(twin.case, frozenset(went_without)), words=False)
     for number in second.started:
         if declared[number].given is not None and declared[number].policy.always:
             raise Violation(f"{order[number]} was given and ran")
@@ -252,7 +256,9 @@ def random_story(choice: Random, case: Case) -> Story:
                 story.vanishing[reader] = choice.choice(reads)
     if choice.random() < 0.3:
         story.recipe_failing = frozenset(
-            (reader, up) for reader in some(0.5) for up, _, _ in case[reader].reads
+            (reader, up)
+            for reader in some(0.5)
+            for up, _, _ in case[reader].reads
             if case[up].policy.recipe
         )
     if choice.random() < 0.15:
@@ -266,7 +272,9 @@ def random_story(choice: Random, case: Case) -> Story:
     return story
 
 
-def random_expansion(choice: Random, case: Case, expander: int) -> tuple[list[JobCase], list[tuple[int, Read]]]:
+def random_expansion(
+    choice: Random, case: Case, expander: int
+) -> tuple[list[JobCase], list[tuple[int, Read]]]:
     """Anything, right or wrong; the engine has to tell."""
     new: list[JobCase] = []
     for index in range(choice.randint(1, 3)):
@@ -282,7 +290,11 @@ def random_expansion(choice: Random, case: Case, expander: int) -> tuple[list[Jo
     gained: list[tuple[int, Read]] = []
     for number in range(len(case)):
         if choice.random() < 0.3:
-            up = -choice.randint(1, len(new)) if choice.random() < 0.8 else choice.randrange(len(case))
+            up = (
+                -choice.randint(1, len(new))
+                if choice.random() < 0.8
+                else choice.randrange(len(case))
+            )
             names = new[-up - 1].outputs if up < 0 else case[up].outputs
             if up not in {read[0] for read in case[number].reads}:
                 gained.append((number, (up, names, False)))

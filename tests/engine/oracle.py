@@ -107,8 +107,7 @@ class Oracle:
         """What it writes, or wrote: jobs are pure, so this is what is true."""
         broken = frozenset(n for n in range(number) if self.broken(n))
         return {
-            output: self.world.truth(number, output, broken)
-            for output in self.case[number].outputs
+            output: self.world.truth(number, output, broken) for output in self.case[number].outputs
         }
 
     def _is_stale(self, number: int, job: JobCase) -> bool:
@@ -173,7 +172,9 @@ class Oracle:
                 if "well" not in made:
                     return {"blocked"}
                 ends |= made - {"well"}
-            elif not tolerant and self.decision[up] in ("rest", "keep") and self.ends[up] - {"well"}:
+            elif (
+                not tolerant and self.decision[up] in ("rest", "keep") and self.ends[up] - {"well"}
+            ):
                 sure = False  # it is there, unless somebody else wakes it and it breaks
         ends = {"blocked"} if ends else set()
         if not sure:
@@ -243,7 +244,9 @@ class Oracle:
         if decision == "keep":
             return {KEPT, UNUSED} if lazy and self._may_be_left(number) else {KEPT}
         if job.policy.recipe:
-            return {DONE, KEPT, UNUSED, FAILED, BLOCKED} - (set() if self._troubled(number) else {FAILED, BLOCKED})
+            return {DONE, KEPT, UNUSED, FAILED, BLOCKED} - (
+                set() if self._troubled(number) else {FAILED, BLOCKED}
+            )
         ended = {"well": DONE, "badly": FAILED, "blocked": BLOCKED}
         found = {ended[end] for end in ends}
         if decision == "run":
@@ -269,7 +272,9 @@ class Oracle:
 
     def _may_be_left(self, number: int) -> bool:
         """Its consumers may all be over before it was decided or run."""
-        consumers = [n for n, job in enumerate(self.case) if any(up == number for up, _, _ in job.reads)]
+        consumers = [
+            n for n, job in enumerate(self.case) if any(up == number for up, _, _ in job.reads)
+        ]
         return all(
             not self.asked[n]
             or self.decision[n] == "blocked"

@@ -13,7 +13,8 @@ from typing import Any
 
 from pypelinin.engine import frozen
 from pypelinin.engine.entry import key_prints
-from pypelinin.engine.run import Commands, Run
+from pypelinin.engine.core import Commands
+from pypelinin.engine.run import Run
 from pypelinin.engine.table import DONE, FAILED, KEPT, NAMES, OPEN
 from pypelinin.graph.declared import After, Declared, Expansion, Input, Policy, Record
 from pypelinin.graph.fingerprint import Tags
@@ -194,9 +195,7 @@ class World:
             inputs=[Input(*read) for read in job.reads],
             after=[After(*after) for after in job.after],
             name=f"j{number}",
-            spec=(
-                ("text", b"%d.%d" % (self.version[number], self.touched[number])),
-            ),
+            spec=(("text", b"%d.%d" % (self.version[number], self.touched[number])),),
             outputs=job.outputs,
             keep=job.keep,
             record=self.records.get(number),
@@ -361,7 +360,7 @@ class _Execution:
             if up in self.running:
                 raise Violation(f"{number} starts beside {up}, which it comes after")
         if not job.policy.eager and not any(
-            OPEN[self.run.jobs[other].state]
+            OPEN[self.run.jobs[other].state] or self._is_broken(other)  # in this very moment
             for other, reader in enumerate(self.world.case)
             if other in self.run.jobs and any(up == number for up, _, _ in reader.reads)
         ):
