@@ -163,6 +163,7 @@ class Core:
         if OPEN[job.state] or is_broken(job):
             return
         job.cursor = job.held = 0
+        job.sound = -1
         if job.prints is None:
             self._move(job, WAITING)
         else:

@@ -127,9 +127,10 @@ class Oracle:
             return True
         for output in job.outputs:
             found = self.world.data.get((number, output))
-            if found is not None and job.keeps(output):
-                if dict(record.outputs[output])["content"] != b"%d" % found:
-                    return True
+            if found is None or not job.keeps(output):
+                continue
+            if dict(record.outputs[output])["content"] != b"%d" % found:
+                return True
         return False
 
     def _absent(self, up: int, names: tuple[str, ...]) -> bool:

@@ -12,12 +12,12 @@ from random import Random
 from typing import Any
 
 from pypelinin.engine import frozen
-from pypelinin.engine.entry import key_prints
 from pypelinin.engine.core import Commands
+from pypelinin.engine.entry import key_prints
 from pypelinin.engine.run import Run
-from pypelinin.engine.table import DONE, FAILED, KEPT, NAMES, OPEN
+from pypelinin.engine.table import DONE, FAILED, KEPT, NAMES, OPEN, UNUSED
 from pypelinin.graph.declared import After, Declared, Expansion, Input, Policy, Record
-from pypelinin.graph.fingerprint import Tags
+from pypelinin.graph.fingerprint import Fingerprint, Tags, same
 
 Read = tuple[int, tuple[str, ...], bool]
 """(upstream, names of its outputs, even if failed)."""
@@ -84,7 +84,11 @@ class Log:
     refused: dict[int, str] = field(default_factory=dict)
     lost: bool = False
     """Something is gone that could not be made again."""
-    impure: set[int] = field(default_factory=set)
+
+    @property
+    def troubled(self) -> bool:
+        """Something ended otherwise than well."""
+        return any(state not in (DONE, KEPT, UNUSED) for state in self.verdicts.values())
 
     def named(self) -> dict[int, str]:
         return {job: NAMES[state] for job, state in self.verdicts.items()}
@@ -264,7 +268,8 @@ class _Execution:
         if self.story.cancel_after == self.events:
             self.cancelled = not self.story.cancels
             self.run.cancel(list(self.story.cancels) or None)
-            return self._obey(self.run.take())
+            self._obey(self.run.take())
+            return
         if self.story.thaw:
             self.run = self.log.run = frozen.thaw(frozen.freeze(self.run))
             self.entries.update(self.run.jobs)
@@ -418,15 +423,17 @@ class _Execution:
         job, record = self.world.case[number], self.world.records.get(number)
         there, altered = [], []
         if job.keyed and self.world.keys.get(number) != key_prints(self.run.jobs[number]):
-            return self.run.found(number, ())
+            self.run.found(number, ())
+            return
         for output in job.outputs:
             content = self.world.data.get((number, output))
             if content is None:
                 continue
             there.append(output)
-            if record is not None and not job.keyed:
-                if dict(record.outputs.get(output, ())).get("content") != b"%d" % content:
-                    altered.append(output)
+            if record is None or job.keyed:
+                continue
+            if dict(record.outputs.get(output, ())).get("content") != b"%d" % content:
+                altered.append(output)
         self.run.found(number, tuple(there), tuple(altered))
 
     def _end(self, number: int) -> None:
@@ -439,35 +446,37 @@ class _Execution:
         if calm and self._read(number) != read:
             raise Violation(f"what {number} read was written while it ran")
         if number in story.failing:
-            return self.run.failed(number, "it fails")
+            self.run.failed(number, "it fails")
+            return
         content = {output: self.world.content(number, output, read) for output in job.outputs}
         if number in story.impure:
             content = {output: value + 1 for output, value in content.items()}
         if job.keyed:
             self.world.keys[number] = key_prints(self.run.jobs[number])
         if not job.policy.recipe:
-            for output, value in content.items():
-                self.world.data[number, output] = value
-        prints = tuple(self.world.tags(value) for value in content.values())
-        jobs, gained = story.expansions.get(number, ([], []))
+            self.world.data.update({(number, output): v for output, v in content.items()})
+        self._succeed(number, tuple(self.world.tags(value) for value in content.values()))
+
+    def _succeed(self, number: int, prints: Fingerprint) -> None:
+        jobs, gained = self.story.expansions.get(number, ([], []))
         base = self.run.next_number
         expansion = Expansion(
-            [self.world.declared(base + i, story, new) for i, new in enumerate(jobs)],
+            [self.world.declared(base + i, self.story, new) for i, new in enumerate(jobs)],
             [(to, Input(*read)) for to, read in gained],
         )
+        announced = self.run.jobs[number].prints
         self.run.done(number, prints, expansion if jobs or gained else None)
         entry = self.run.jobs.get(number)
-        if jobs or gained:
-            if entry is not None and entry.state == FAILED:
+        if announced is not None and not all(map(same, announced, prints)):
+            if entry is None or entry.state != FAILED:
+                raise Violation(f"{number} is not what was announced, and passes")
+        if entry is not None and entry.state == FAILED:  # refused, or not what it had promised
+            if jobs or gained:
                 self.log.refused[number] = str(entry.cause)
-                for output in job.outputs:
-                    self.world.data.pop((number, output), None)
-            else:
-                self.world.grown(jobs, base, gained)
-        elif entry is not None and entry.state == FAILED:
-            self.log.impure.add(number)
-            for output in job.outputs:
+            for output in self.world.case[number].outputs:
                 self.world.data.pop((number, output), None)
+        else:
+            self.world.grown(jobs, base, gained)
 
     def _vanish(self, number: int) -> None:
         missing = self.running.pop(number)
@@ -476,9 +485,9 @@ class _Execution:
     def _recipe(self, number: int) -> None:
         self.running.pop(number)
         self.run.recipe_failed(number, self.log.seen[number])
-        if self.log.seen[number] not in self.run.commands.forget:
-            if self.log.seen[number] in self.world.records:
-                raise Violation(f"the record of recipe {self.log.seen[number]} stands")
+        recipe = self.log.seen[number]
+        if recipe not in self.run.commands.forget and recipe in self.world.records:
+            raise Violation(f"the record of recipe {recipe} stands")
 
     def _kill(self, number: int) -> None:
         if number in self.running and ("end", number) in self.pending:
@@ -493,14 +502,14 @@ def check_truth(
     """What is done or kept holds what a build from scratch would give."""
     broken = frozenset(n for n, state in log.verdicts.items() if state >= FAILED)
     for number, job in enumerate(world.case):
+        if words and log.verdicts[number] == KEPT and number in log.run.jobs:
+            check_word(world, log, number)
         if log.verdicts[number] not in (DONE, KEPT) or number in excused:
             continue
         for output in job.outputs:
             found = world.data.get((number, output))
             if found is not None and found != world.truth(number, output, broken):
                 raise Violation(f"{number}.{output} is stale: {log.named()}")
-            if words and log.verdicts[number] == KEPT and number in log.run.jobs:
-                check_word(world, log, number)
             if found is None and job.policy.eager and job.keeps(output):
                 entry = log.run.jobs.get(number)
                 if entry is None or not entry.lost:
@@ -518,8 +527,8 @@ def check_word(world: World, log: Log, number: int) -> None:
         for name in names:
             written = record.inputs[world.names[up], name]
             found = world.data.get((up, name))
-            if found is not None and not world.case[up].keyed:
-                if dict(written)["content"] != b"%d" % found:
-                    raise Violation(f"{number} was kept on a word that {up} broke")
+            written_content = dict(written).get("content", b"")
+            if found is not None and written_content not in (b"", b"%d" % found):
+                raise Violation(f"{number} was kept on a word that {up} broke")
             if prints is not None and written != prints[world.case[up].outputs.index(name)]:
                 raise Violation(f"the record of {number} was not refreshed")
