@@ -78,7 +78,12 @@ class Impossible(DefinitionError):
 
 
 class JobError(PypelininError):
-    """A job did not succeed."""
+    """A job did not succeed.
+
+    *exception* is what the job's function raised, if that class exists here.
+    """
+
+    exception: BaseException | None = None
 
 
 class Failed(JobError):

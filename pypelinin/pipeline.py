@@ -10,28 +10,52 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pypelinin.errors import DefinitionError
 from pypelinin.graph.fingerprint import digest
 from pypelinin.graph.graph import Graph, order
 from pypelinin.graph.job import Job, checked_labels, checked_priority, checked_retries
+from pypelinin.graph.shell import Shell
 from pypelinin.wire.codec import pack_plain, pack_record
 from pypelinin.wire.definitions import (
     FRAME_BYTES_MAX,
     PART_BYTES_MAX,
     PART_JOBS_MAX,
+    SHELL,
     Details,
     Failure,
     Header,
     Kind,
     Structure,
+    call_worker,
 )
 
 Jobs = Job | Sequence[Job] | None
 Pack = Callable[[str, object], bytes]
 """Turns (what it is, value) into bytes that begin with "m" (msgpack) or "p" (pickle)."""
 Part = tuple[bytes, bytes]
+
+
+class Calls(Protocol):
+    """How functions and their arguments become bytes (`runtime.functions`)."""
+
+    version: str
+    """The Python whose functions these are, "3.11"."""
+
+    def function(self, function: Any) -> tuple[str, bytes]:
+        """(digest of its content, the function)."""
+        ...
+
+    def call(self, what: str, job: Job, inputs: Sequence[Job]) -> bytes:
+        """The arguments of a job, other jobs among them by their place in *inputs*."""
+        ...
+
+    def header(self, data: bytes, functions: Mapping[str, bytes]) -> bytes:
+        """A run's payload with its functions."""
+        ...
+
+
 NIL = b"\xc0"
 
 
@@ -39,7 +63,8 @@ class Pipeline:
     """Jobs, their order, and the *data* all of them get.
 
     *labels* are for people and show in lists; *priority* and *retries* are the defaults
-    of its jobs. Raises Cycle (a ValueError) with the path if the jobs wait for each
+    of its jobs. *results* are the jobs of functions whose results are wanted (None: all);
+    the others' go when nobody reads them any more. Raises Cycle (a ValueError) with the path if the jobs wait for each
     other, DefinitionError for what is not a graph of jobs.
 
     Two pipelines are equal if graph and data are. What the cluster says about it stands
@@ -55,9 +80,11 @@ class Pipeline:
         labels: Mapping[str, str] | None = None,
         priority: int = 0,
         retries: int = 0,
+        results: Iterable[Job] | None = None,
     ) -> None:
         jobs, edges = _read(graph)
         self.jobs, self.graph = order(jobs, edges)
+        self.results = None if results is None else frozenset(results)
         self.data = data
         self.labels = checked_labels(labels or {})
         self.priority = checked_priority(priority)
@@ -119,17 +146,23 @@ class Pipeline:
         with open(filename, "w", encoding="utf-8") as file:
             file.write(f"{self}\n")
 
-    def compile(self, run: str, submitter: str, pack: Pack) -> tuple[bytes, list[Part]]:
+    def compile(
+        self, run: str, submitter: str, pack: Pack, calls: Calls | None = None
+    ) -> tuple[bytes, list[Part]]:
         """(header, parts of (structure, details)) as they go to the Router under id *run*.
 
-        Raises what *pack* raises for data that cannot be sent, DefinitionError for data
-        over a frame's limit.
+        Raises what *pack* and *calls* raise for data that cannot be sent, DefinitionError for
+        data over a frame's limit.
         """
         kinds: dict[tuple[Any, ...], int] = {}
-        kind_of = array("I", [self._kind(job, kinds) for job in self.jobs])
+        functions: dict[str, bytes] = {}
+        kind_of = array("I", [self._kind(job, kinds, functions, calls) for job in self.jobs])
         payload = pack("the pipeline's data", self.data)
-        data = [_job_data(job, pack) for job in self.jobs]
+        data = [_job_data(job, pack, calls, self._inputs(i)) for i, job in enumerate(self.jobs)]
         payloads = [_job_payload(*pair) for pair in zip(self.jobs, data, strict=True)]
+        if functions:
+            assert calls is not None
+            payload = calls.header(payload, functions)
         if len(payload) > FRAME_BYTES_MAX // 2 or any(len(p) > PART_BYTES_MAX for p in payloads):
             raise DefinitionError(
                 f"The data of the pipeline or a job is over {PART_BYTES_MAX // 2**20} MiB.",
@@ -138,7 +171,7 @@ class Pipeline:
         plain = all(payload == NIL for payload in payloads)
         parts = [
             _part(self.graph, begin, end, kind_of if len(kinds) > 1 else None,
-                  None if plain else payloads)
+                  None if plain else payloads, *self._reading(begin, end))
             for begin, end in _cuts(self.graph, payloads)
         ]  # fmt: skip
         listed = tuple(
@@ -154,9 +187,44 @@ class Pipeline:
         header = Header(run, fingerprint, submitter, len(self.jobs), listed, payload, self.labels)
         return pack_record(header), parts
 
-    def _kind(self, job: Job, kinds: dict[tuple[Any, ...], int]) -> int:
+    def _inputs(self, number: int) -> list[Job]:
+        """The jobs whose results a job gets, in the order in which it gets them."""
+        inputs = set(self.jobs[number].inputs)
+        if not inputs:
+            return []
+        ups = (self.jobs[up] for up in self.graph.upstreams_of(number))
+        return [job for job in ups if job in inputs]
+
+    def _reading(self, begin: int, end: int) -> tuple[bytes, bytes]:
+        """Which edges are read, and whose results are temporary, of these jobs."""
+        jobs, graph = self.jobs, self.graph
+        if not any(job.inputs for job in jobs):
+            return b"", b""
+        reads = bytearray()
+        for number in range(begin, end):
+            inputs = set(jobs[number].inputs)
+            reads += bytes(jobs[up] in inputs for up in graph.upstreams_of(number))
+        wanted = self.results
+        kept = [wanted is None or job in wanted for job in jobs[begin:end]]
+        return bytes(reads), b"" if all(kept) else bytes(not keep for keep in kept)
+
+    def _kind(
+        self,
+        job: Job,
+        kinds: dict[tuple[Any, ...], int],
+        functions: dict[str, bytes],
+        calls: Calls | None,
+    ) -> int:
+        worker = job.worker
+        if isinstance(worker, Shell):
+            worker = SHELL
+        elif not isinstance(worker, str):
+            assert calls is not None, "functions need somebody who packs them"
+            name, packed = calls.function(worker)
+            functions[name] = packed
+            worker = call_worker(calls.version, name)
         key = (
-            job.worker,
+            worker,
             tuple(sorted((job.labels or {}).items())),
             self.retries if job.retries is None else job.retries,
             self.priority if job.priority is None else job.priority,
@@ -171,7 +239,10 @@ def _read(
     jobs: dict[Job, Job] = {}
     edges: list[tuple[Job, Job]] = []
     try:
-        pairs = [(a, b) for a, b in (graph.items() if isinstance(graph, Mapping) else graph)]
+        pairs = [
+            (item, None) if isinstance(item, Job) else _pair(*item)
+            for item in (graph.items() if isinstance(graph, Mapping) else graph)
+        ]
     except (TypeError, ValueError):
         raise DefinitionError(
             f"A graph is a dict or a list of pairs, not {type(graph).__name__}.",
@@ -189,12 +260,41 @@ def _read(
         edges += [(before, after) for before in befores for after in afters]
     if not jobs:
         raise DefinitionError("A pipeline needs at least one job.")
+    edges += _own_edges(jobs)
     names: dict[str, Job] = {}
     for job in jobs:
+        if not isinstance(job.worker, str):
+            _name_apart(job, names)
         other = names.setdefault(job.name, job)
         if other is not job:
             raise DefinitionError(f"Two jobs have the name {job.name!r}: {other!r} and {job!r}.")
     return list(jobs), edges
+
+
+def _pair(before: Any, after: Jobs) -> tuple[Any, Jobs]:
+    return before, after
+
+
+def _own_edges(jobs: dict[Job, Job]) -> Iterator[tuple[Job, Job]]:
+    """What jobs say themselves of their order; takes in all they name."""
+    stack = list(jobs)
+    while stack:
+        job = stack.pop()
+        for up in (*job.inputs, *job.after):
+            if up not in jobs:
+                jobs[up] = up
+                stack.append(up)
+            yield up, job
+
+
+def _name_apart(job: Job, names: Mapping[str, Job]) -> None:
+    """Jobs of one function are numbered if they were given no names."""
+    first, number = job.name, 1
+    while names.get(job.name, job) is not job:
+        if job.named:
+            return
+        number += 1
+        job.name = f"{first}-{number}"
 
 
 def _options(job: Job) -> tuple[object, ...]:
@@ -216,7 +316,12 @@ def _jobs(value: Any) -> Iterator[Job]:
         )
 
 
-def _job_data(job: Job, pack: Pack) -> bytes | None:
+def _job_data(job: Job, pack: Pack, calls: Calls | None, inputs: Sequence[Job]) -> bytes | None:
+    if isinstance(job.worker, Shell):
+        return pack(f"the command of {job!r}", job.worker.command)
+    if not isinstance(job.worker, str):
+        assert calls is not None
+        return calls.call(f"{job!r}", job, inputs)
     return None if job.data is None else pack(f"the data of {job!r}", job.data)
 
 
@@ -249,10 +354,12 @@ def _part(
     end: int,
     kind_of: array[int] | None,
     payloads: Sequence[bytes] | None,
+    reads: bytes,
+    temporary: bytes,
 ) -> Part:
     low, high = graph.offsets[begin], graph.offsets[end]
     offsets = array("I", [offset - low for offset in graph.offsets[begin : end + 1]])
-    structure = Structure(begin, offsets, graph.upstreams[low:high])
+    structure = Structure(begin, offsets, graph.upstreams[low:high], reads, temporary)
     ends, joined = array("I"), b""
     if payloads is not None:
         total = 0

@@ -80,11 +80,6 @@ def broker(api: str | None, name: str | None, **flags: Any) -> None:
     flags["store_configuration"] = settings.options(pairs, "--store-option")
     flags["labels"] = settings.texts(flags["labels"], "--label")
     loaded = settings.load(flags)
-    if not loaded["workers"]:
-        raise click.UsageError(
-            "A Broker needs a module with workers: --workers MODULE, `workers` in "
-            f"{settings.FILE_NAME}, or PYPELININ_WORKERS."
-        )
     own = loaded["store_configuration"] or None
     serve("broker", loaded, api=router_address(api), name=name, own_store_configuration=own)
 

@@ -19,6 +19,7 @@ import zmq
 
 from pypelinin.client.described import rebuilt, take_status
 from pypelinin.client.progress import Bar
+from pypelinin.client.results import Outcome, Results, Source
 from pypelinin.client.verdicts import job_error, no_such_run, refusal_error
 from pypelinin.cluster.client import Client, Expired
 from pypelinin.cluster.events import Send
@@ -36,6 +37,7 @@ from pypelinin.graph.fingerprint import digest
 from pypelinin.ids import new_id
 from pypelinin.machine import Command
 from pypelinin.pipeline import Pipeline
+from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.places import nearest_cluster
 from pypelinin.runtime.sockets import PeerSocket
 from pypelinin.runtime.values import pack_value
@@ -85,6 +87,7 @@ class PipelineManager:
         self._deadline_s = self.limits.client_deadline_s if deadline_s is None else deadline_s
         self._submitter = _submitter()
         self._client = Client(self.limits)
+        self._functions: Functions | None = None
         self._peer = PeerSocket(self.api)
         self._pipelines: dict[str, Pipeline] = {}
         self._doubles: dict[str, list[Pipeline]] = {}
@@ -151,6 +154,7 @@ class PipelineManager:
         for run, pipeline in zip(ids, listed, strict=True):
             if run not in refused:
                 self._follow(run, pipeline)
+                self._give_source(pipeline)
         if refused:
             raise refusal_error(next(iter(refused.values())))
         return ids
@@ -236,6 +240,51 @@ class PipelineManager:
         listed = [pipelines] if isinstance(pipelines, Pipeline) else list(pipelines)
         self.start_all(listed, queue_anyway=queue_anyway)
         return self.wait(listed, timeout, progress=progress, raise_on_failure=raise_on_failure)
+
+    def outcome(self, pipeline: Pipeline, number: int, timeout: float | None = None) -> Outcome:
+        """How job *number* of a pipeline ended, as soon as that is known.
+
+        Raises TimeoutError after *timeout* seconds, Unreachable after 30 s without a sign of
+        the Router.
+        """
+        run = str(pipeline.id)
+        known = self._client.outcomes.setdefault(run, {})
+        until = None if timeout is None else time.monotonic() + timeout
+        ended = lambda: number in known or pipeline.finished_at is not None  # noqa: E731
+        self._drive(ended, until, poll_s=POLL_S)
+        if number not in known and pipeline.finished_at is not None:
+            self._fetch(run)
+        if number not in known:
+            raise TimeoutError(f"The job is not finished after {timeout:g} s; it goes on.")
+        return Outcome(*known[number])
+
+    def results(self, pipeline: Pipeline | str, timeout: float | None = None) -> Results:
+        """What the jobs of a pipeline returned; waits for its end.
+
+        Works for a run that another process started, too (`attach`).
+        """
+        found = self._find(pipeline)
+        self.wait(found, timeout, raise_on_failure=False)
+        known = self._client.outcomes.setdefault(str(found.id), {})
+        if len(known) < len(found.jobs):
+            self._fetch(str(found.id))
+        return Results(found, {number: Outcome(*known[number]) for number in known})
+
+    def _fetch(self, run: str) -> None:
+        """Ask for all outcomes of a run."""
+        self._client.follow([run])
+        first = 0
+        while first >= 0:
+            ask = lambda n, first=first: messages.GetResults(n, run, first)  # noqa: E731
+            first = self._ask(ask, messages.Results).next
+
+    def _give_source(self, pipeline: Pipeline) -> None:
+        """Let the jobs of functions know where their results are."""
+        calls = [job for job in pipeline.jobs if not isinstance(job.worker, str)]
+        if calls:
+            source = Source(self, pipeline)
+            for job in calls:
+                job.attach(source)
 
     def error(self, pipeline: Pipeline) -> JobError | None:
         """Why *pipeline* failed or was cancelled; None if it did not."""
@@ -378,12 +427,15 @@ class PipelineManager:
         batches = self._batches(pipelines)
         batch = next(batches, None)
         self._client.watch(list(pipelines))
+        follow = any(not isinstance(j.worker, str) for p in pipelines.values() for j in p.jobs)
+        if follow:
+            self._client.follow(list(pipelines))
         while batch is not None or outstanding:
             while batch is not None and len(outstanding) < MESSAGES_AT_ONCE:
                 runs, places, blobs = batch
                 number = self._send(
                     lambda n, places=places, blobs=blobs: messages.AddPipeline(  # type: ignore[misc]
-                        n, True, queue_anyway, places, blobs
+                        n, True, queue_anyway, places, blobs, follow
                     )
                 )
                 outstanding[number] = runs
@@ -396,6 +448,11 @@ class PipelineManager:
                         refused.setdefault(run, added.refusal)
         return refused
 
+    def _calls(self) -> Functions:
+        if self._functions is None:
+            self._functions = Functions()
+        return self._functions
+
     def _batches(
         self, pipelines: dict[str, Pipeline]
     ) -> Iterator[tuple[list[str], tuple[Place, ...], Blobs]]:
@@ -404,7 +461,7 @@ class PipelineManager:
         blobs: list[bytes] = []
         size = 0
         for run, pipeline in pipelines.items():
-            header, parts = pipeline.compile(run, self._submitter, pack_value)
+            header, parts = pipeline.compile(run, self._submitter, pack_value, self._calls())
             for i, (structure, details) in enumerate(parts):
                 added = len(header) + len(structure) + len(details)
                 if runs and (len(runs) == PARTS_IN_MESSAGE or size + added > BYTES_IN_MESSAGE):

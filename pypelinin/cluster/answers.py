@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pypelinin.cluster.coordinator import Coordinator
@@ -18,10 +18,13 @@ from pypelinin.wire.messages import (
     Definition,
     GetDefinition,
     GetPipelines,
+    GetResults,
     GetStatus,
     JobFailure,
     NodeStatus,
+    Outcomes,
     Refused,
+    Results,
     RunStatus,
     Status,
 )
@@ -29,6 +32,8 @@ from pypelinin.wire.messages import (
 FAILURES_MAX = 100
 ROWS_BYTES_MAX = 200_000
 """What errors and labels may take of a message of many rows."""
+OUTCOMES_BYTES_MAX = 512 * 1024
+"""About what results take of one message."""
 
 
 def statuses(runs: Iterable[RunRecord]) -> tuple[RunStatus, ...]:
@@ -69,6 +74,65 @@ def status(state: State, message: GetStatus) -> Record:
     known = {row.run: row for row in statuses(run for run in found.values() if run is not None)}
     rows = tuple(known.get(run) or RunStatus(run, "unknown") for run in message.runs)
     return Status(message.request, rows)
+
+
+def results(state: State, message: GetResults) -> Record:
+    """The ended jobs of a run from *first* on, as many as one message takes."""
+    run = state.runs.get(message.run)
+    if run is None or not run.complete:
+        return Refused(message.request, refuse("not found", f"There is no run {message.run[:64]}."))
+    first = max(message.first, 0)
+    room, end, ended = OUTCOMES_BYTES_MAX, first, []
+    while end < len(run.states) and room > 0:
+        status = run.states[end]
+        if status in states.ENDED:
+            ended.append((end, status))
+            room -= 16 + len(run.results.get(end, b""))
+        end += 1
+    found = next(outcomes(run, ended), Outcomes(run.id, array("I"), b""))
+    return Results(message.request, found, end if end < len(run.states) else -1)
+
+
+def outcomes(run: RunRecord, ended: Sequence[tuple[int, int]]) -> Iterator[Outcomes]:
+    """These outcomes with results and failures, in pieces of bounded size."""
+    jobs, statuses = array("I"), bytearray()
+    found: list[bytes] = []
+    failures: list[JobFailure] = []
+    size = 0
+    for job, status in ended:
+        if status not in states.ENDED:
+            continue
+        if size > OUTCOMES_BYTES_MAX:
+            yield Outcomes(run.id, jobs, bytes(statuses), tuple(failures), _unless_empty(found))
+            jobs, statuses, found, failures, size = array("I"), bytearray(), [], [], 0
+        jobs.append(job)
+        statuses.append(status)
+        found.append(run.results.get(job, b""))
+        size += 16 + len(found[-1])
+        if status == states.FAILED and job in run.failures:
+            failures.append(JobFailure(job, run.failures[job]))
+            size += run.failures[job].size
+    if jobs:
+        yield Outcomes(run.id, jobs, bytes(statuses), tuple(failures), _unless_empty(found))
+
+
+def batches(parts: Iterable[Outcomes]) -> Iterator[list[Outcomes]]:
+    """Pieces that fit into one message together."""
+    batch: list[Outcomes] = []
+    size = 0
+    for part in parts:
+        added = 64 + 16 * len(part.jobs) + sum(map(len, part.results))
+        if batch and (size + added > OUTCOMES_BYTES_MAX or len(batch) == BATCH_ROWS_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(part)
+        size += added
+    if batch:
+        yield batch
+
+
+def _unless_empty(found: list[bytes]) -> tuple[bytes, ...]:
+    return tuple(found) if any(found) else ()
 
 
 def pipelines(state: State, message: GetPipelines) -> Record:

@@ -97,11 +97,14 @@ class Attempts:
                 continue
             if states.UNBEGUN in statuses and not _left_out(lot, begin, statuses):
                 continue
+            results = item.results[max(0, begin - item.start) :]
+            if len(results) not in (0, len(statuses)):
+                continue
             seen[item.fence] = begin + len(statuses)
             if states.FAILED in statuses:
                 why = {f.job: f.failure for f in item.failures}
                 statuses = self._judge_failures(lot, begin, statuses, why, failures, again)
-            ended.append(Ended(item.fence, begin, statuses))
+            ended.append(Ended(item.fence, begin, statuses, results))
         return [JobsEnded(tuple(ended), tuple(failures))] if ended else []
 
     def _judge_failures(
@@ -235,6 +238,9 @@ class Attempts:
                 if status in (states.AGAIN, states.UNBEGUN):
                     floors = self.runs.by_number[lot.runs[i]].floors
                     floors[lot.jobs[i]] = row.fence + i + 1
+        for i, result in enumerate(row.results, row.start):
+            if result and row.statuses[i - row.start] in (states.DONE, states.FAILED):
+                self.runs.by_number[lot.runs[i]].results[lot.jobs[i]] = result
         lot.next = end
         if end == len(lot.jobs):
             del self.lots[row.fence]

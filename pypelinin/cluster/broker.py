@@ -302,7 +302,7 @@ class Broker:
         lot = None if fence is None else self.lots.get(fence)
         if lot is None:
             return []
-        lot.take(event.statuses, event.failures)
+        lot.take(event.statuses, event.failures, event.results)
         self._touched[lot.fence] = None
         mean = event.elapsed_s / max(1, len(event.statuses))
         before = self._seconds.get(lot.worker, mean)
@@ -412,6 +412,7 @@ class Broker:
             for piece in lot.unreported(REPORT_BYTES_MAX):
                 progress.append(piece)
                 size += len(piece.statuses) + 64 + sum(f.failure.size for f in piece.failures)
+                size += sum(map(len, piece.results))
                 if size > REPORT_BYTES_MAX:
                     commands += self.member.send(JobsFinished(tuple(progress)))
                     progress, size = [], 0

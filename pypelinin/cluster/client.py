@@ -15,8 +15,18 @@ from pypelinin.cluster.member import ROUTER, Reconnect
 from pypelinin.config import Limits
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Envelope, Record
-from pypelinin.wire.definitions import BATCH_ROWS_MAX, Refusal
-from pypelinin.wire.messages import GetStatus, PipelineFinished, Refused, RunStatus, Status, Wait
+from pypelinin.wire.definitions import BATCH_ROWS_MAX, Failure, Refusal
+from pypelinin.wire.messages import (
+    GetStatus,
+    JobsDone,
+    Outcomes,
+    PipelineFinished,
+    Refused,
+    Results,
+    RunStatus,
+    Status,
+    Wait,
+)
 
 RESEND_S = 2.0
 
@@ -45,6 +55,8 @@ class Client:
         self.answers: dict[int, Record] = {}
         self.watched: dict[str, RunStatus | None] = {}
         self.finished_news: list[RunStatus] = []
+        self.outcomes: dict[str, dict[int, tuple[int, bytes, Failure | None]]] = {}
+        """(status, packed result, failure) of the jobs of each followed run, as they come."""
         self.heard_at = 0.0
         self._next = first_request
         self._pending: dict[int, _Pending] = {}
@@ -70,6 +82,11 @@ class Client:
             if (known := self.watched[run]) is None or not known.finished_at:
                 self._unfinished[run] = None
 
+    def follow(self, runs: Sequence[str]) -> None:
+        """Keep the outcomes of the jobs of these runs."""
+        for run in runs:
+            self.outcomes.setdefault(run, {})
+
     def handle(self, batch: Sequence[Event], now: float) -> list[Command]:
         for event in batch:
             if isinstance(event, Received):
@@ -83,6 +100,10 @@ class Client:
         if isinstance(message, PipelineFinished):
             self._learn(message.runs)
             return
+        if isinstance(message, JobsDone):
+            for told in message.runs:
+                self._take(told)
+            return
         if isinstance(message, Wait):
             for pending in self._pending.values():
                 pending.resend_at = now + message.retry_ms / 1000
@@ -95,10 +116,21 @@ class Client:
             return
         if isinstance(message, Status):
             self._learn(message.runs)
+        elif isinstance(message, Results):
+            self._take(message.outcomes)
         if number in self._polls:
             self._polls.discard(number)
         else:
             self.answers[number] = message
+
+    def _take(self, told: Outcomes) -> None:
+        known = self.outcomes.get(told.run)
+        if known is None or len(told.jobs) != len(told.statuses):
+            return
+        results = told.results or (b"",) * len(told.jobs)
+        why = {failed.job: failed.failure for failed in told.failures}
+        for job, status, result in zip(told.jobs, told.statuses, results, strict=False):
+            known[job] = (status, result, why.get(job))
 
     def _fail_all(self, refused: Refused) -> None:
         """The Router could not read us: no request of ours will be answered."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pypelinin.cluster.queues import ClassKey, JobClass, Queues
 from pypelinin.cluster.refusals import no_such_labels, unknown_worker
-from pypelinin.wire.definitions import Kind, Refusal
+from pypelinin.wire.definitions import Kind, Refusal, offered
 
 SLOTS_MAX = 10_000
 LOT_BYTES_MAX = 1024 * 1024
@@ -42,7 +42,7 @@ class Node:
         self.pace = {w: min(max(jobs, 1), lot_jobs_max) for w, jobs in pace.items()}
 
     def fits(self, worker: str, labels: dict[str, str]) -> bool:
-        return worker in self.workers and all(
+        return offered(worker) in self.workers and all(
             self.labels.get(key) == value for key, value in labels.items()
         )
 
@@ -68,7 +68,7 @@ class Coordinator:
         nodes = list(self.nodes.values())
         if not nodes or any(node.fits(kind.worker, kind.labels) for node in nodes):
             return None
-        if not any(kind.worker in node.workers for node in nodes):
+        if not any(offered(kind.worker) in node.workers for node in nodes):
             return unknown_worker(kind.worker, sorted({w for node in nodes for w in node.workers}))
         table = [
             f"{node.name} ({', '.join(f'{k}={v}' for k, v in node.labels.items()) or 'no labels'})"

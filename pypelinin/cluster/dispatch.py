@@ -36,6 +36,8 @@ class Dispatch:
         self._later: set[Pair] = set()
         """The jobs in `retries`: a Pipeliner may say only now that they are ready."""
         self.ended = 0
+        self.told: dict[int, list[tuple[int, int]]] = {}
+        """(job, status) of this turn, of runs that somebody follows job by job."""
         self._scribe = scribe
         self._state = scribe.state
         self._desk = desk
@@ -96,6 +98,8 @@ class Dispatch:
             while stop < end and lot.runs[stop] == number:
                 stop += 1
             jobs, piece = lot.jobs[begin:stop], statuses[begin - start : stop - start]
+            if self._state.runs.by_number[number].followers:
+                self.told.setdefault(number, []).extend(zip(jobs, piece, strict=True))
             if states.AGAIN in piece or states.UNBEGUN in piece:
                 jobs, piece = self._final(lot, begin, piece, now)
             self._planning.settle(number, jobs, piece)

@@ -15,7 +15,7 @@ from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.runs import NIL, RunRecord, Runs
 from pypelinin.cluster.state import State
 from pypelinin.graph import states
-from pypelinin.wire.codec import Blobs
+from pypelinin.wire.codec import Blobs, pack_plain
 from pypelinin.wire.messages import JobsOut, Lot, RunForSlot
 from pypelinin.wire.rows import LotRow
 
@@ -102,6 +102,12 @@ def _payloads(row: LotRow, runs: Sequence[RunRecord]) -> bytes:
     """One msgpack value a job, or nothing if no job has one of its own."""
     if not any(run.ends for run in runs):
         return b""
+    if any(run.reads for run in runs):
+        by_number = {run.number: run for run in runs}
+        return b"".join(
+            _with_inputs(by_number[number], job)
+            for number, job in zip(row.runs, row.jobs, strict=True)
+        )
     if len(runs) == 1 and row.jobs[-1] - row.jobs[0] == len(row.jobs) - 1:
         run, first, last = runs[0], row.jobs[0], row.jobs[-1]
         if all(job == first + i for i, job in enumerate(row.jobs)):
@@ -111,3 +117,11 @@ def _payloads(row: LotRow, runs: Sequence[RunRecord]) -> bytes:
         by_number[number].payload(job) if by_number[number].ends else NIL
         for number, job in zip(row.runs, row.jobs, strict=True)
     )
+
+
+def _with_inputs(run: RunRecord, job: int) -> bytes:
+    """The job's own value, [name, data], with the results that it reads behind it."""
+    own = run.payload(job)
+    if job not in run.reads:
+        return own
+    return b"\x93" + (own[1:] if own != NIL else NIL + NIL) + pack_plain(run.inputs(job))

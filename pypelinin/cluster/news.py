@@ -11,7 +11,7 @@ from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
 from pypelinin.wire.definitions import BATCH_ROWS_MAX
-from pypelinin.wire.messages import ForgetRuns, PipelineFinished
+from pypelinin.wire.messages import ForgetRuns, JobsDone, Outcomes, PipelineFinished
 
 PROGRESS_S = 0.1
 """At most one "job finished" event in this time."""
@@ -31,9 +31,26 @@ class News:
         self._forget_at = 0.0
 
     def tell(self, now: float) -> None:
+        self._tell_followers()
         self._tell_finished()
         self._tell_forgettable(now)
         self._tell_progress(now)
+
+    def _tell_followers(self) -> None:
+        """Outcomes of this turn, to who wants each job's; told again only if asked for."""
+        if not self._dispatch.told:
+            return
+        told, self._dispatch.told = self._dispatch.told, {}
+        by_number = self._scribe.state.runs.by_number
+        followed: dict[bytes, list[Outcomes]] = {}
+        for number, ended in told.items():
+            run = by_number[number]
+            for part in answers.outcomes(run, ended):
+                for peer in run.followers:
+                    followed.setdefault(peer, []).append(part)
+        for peer, parts in followed.items():
+            for batch in answers.batches(parts):
+                self._scribe.answer(peer, JobsDone(tuple(batch)))
 
     def _tell_progress(self, now: float) -> None:
         """A hint now and then while jobs end; never one for each."""
@@ -59,6 +76,7 @@ class News:
             for watcher in run.watchers:
                 watched.setdefault(watcher, []).append(run)
             run.watchers = {}
+            run.followers = {}
         for watcher, runs in watched.items():
             for i in range(0, len(runs), BATCH_ROWS_MAX):
                 rows = answers.statuses(runs[i : i + BATCH_ROWS_MAX])

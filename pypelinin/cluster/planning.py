@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pypelinin.cluster.desk import Desk, Peer
 from pypelinin.cluster.pipeliner import join_parts
+from pypelinin.cluster.reading import ReadingRun
 from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
@@ -30,13 +31,15 @@ class Planning:
 
     def __init__(self, scribe: Scribe, desk: Desk, limits: Limits) -> None:
         self.owner: dict[int, int] = {}
-        self.here: dict[int, PlainRun] = {}
+        self.here: dict[int, PlainRun | ReadingRun] = {}
         self._scribe = scribe
         self._desk = desk
         self._limits = limits
         self._ready: list[tuple[int, list[int]]] = []
         self._settled: dict[int, tuple[array[int], bytearray]] = {}
         self._withdrawn: dict[int, None] = {}
+        self.released: list[tuple[int, list[int]]] = []
+        """(run, jobs) whose results nobody reads any more."""
         self.over: dict[int, None] = {}
         """Runs nothing more will come of, once their lots are back."""
 
@@ -50,7 +53,8 @@ class Planning:
         }
         for run in runs:
             session = RESIDENT
-            if loads and run.header.jobs > self._limits.resident_jobs_max:
+            large = run.header.jobs > self._limits.resident_jobs_max
+            if loads and large and not run.reads:
                 session = min(loads, key=loads.__getitem__)
                 loads[session] += 1
             groups.setdefault(session, []).append(run)
@@ -89,14 +93,18 @@ class Planning:
         self._tell(session, AssignRuns(tuple(batch), Blobs(blobs)))
 
     def _plan_here(self, run: RunRecord) -> None:
-        planned = PlainRun(join_parts(part[0] for part in run.parts if part is not None))
+        structures = [part[0] for part in run.parts if part is not None]
+        planned = ReadingRun(structures) if run.reads else PlainRun(join_parts(structures))
         self.here[run.number] = planned
         ready = planned.start(_known(run))
         if run.cancelled:
             planned.cancel()
         self._found(run.number, planned, ready)
 
-    def _found(self, number: int, planned: PlainRun, ready: list[int]) -> None:
+    def _found(self, number: int, planned: PlainRun | ReadingRun, ready: list[int]) -> None:
+        if isinstance(planned, ReadingRun) and planned.released:
+            self.released.append((number, planned.released))
+            planned.released = []
         if ready:
             self._ready.append((number, ready))
         if planned.over:

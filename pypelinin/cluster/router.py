@@ -8,6 +8,7 @@ what says "accepted" or "finished" waits: answers to clients and acknowledgement
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from pypelinin.cluster import answers
@@ -48,6 +49,7 @@ from pypelinin.wire.messages import (
     GetDefinition,
     GetJob,
     GetPipelines,
+    GetResults,
     GetStatus,
     HeldLot,
     JobsFinished,
@@ -65,7 +67,7 @@ from pypelinin.wire.messages import (
     Wait,
     Welcome,
 )
-from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed
+from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed, Released
 
 CLOCK_OFF_S = 5.0
 WAIT_MS = 500
@@ -180,6 +182,8 @@ class Router:
         while self.planning.pending:
             for number, jobs in self.planning.flush():
                 self.dispatch.enqueue(self.state.runs.by_number[number], jobs)
+        released, self.planning.released = self.planning.released, []
+        self.scribe.write([Released(number, array("I", jobs)) for number, jobs in released])
         if self.planning.over:
             self._finish_runs(now)
 
@@ -210,7 +214,7 @@ class Router:
         match message:
             case AddPipeline():
                 self._add_pipeline(peer, message, now)
-            case GetStatus() | GetPipelines() | GetDefinition():
+            case GetStatus() | GetPipelines() | GetDefinition() | GetResults():
                 self.scribe.answer(peer, self._answer(peer, message))
             case GetCluster():
                 self.scribe.answer(peer, self._cluster(message, now))
@@ -236,6 +240,11 @@ class Router:
             return answers.status(self.state, message)
         if isinstance(message, GetPipelines):
             return answers.pipelines(self.state, message)
+        if isinstance(message, GetResults):
+            followed = self.state.runs.get(message.run)
+            if message.follow and followed is not None and followed.open:
+                followed.followers[peer] = None
+            return answers.results(self.state, message)
         assert isinstance(message, GetDefinition)
         return answers.definition(self.state, self.dispatch.coordinator, message)
 
@@ -273,6 +282,8 @@ class Router:
                 continue
             if message.watch:
                 run.watchers[peer] = None
+            if message.follow:
+                run.followers[peer] = None
             if rows and run.complete:
                 opened.append(run)
         self.planning.assign(opened)
@@ -362,7 +373,7 @@ class Router:
                 void.append(held.fence)
                 continue
             told[held.fence] = held
-            progress = Progress(held.fence, 0, held.statuses, held.failures)
+            progress = Progress(held.fence, 0, held.statuses, held.failures, held.results)
             adopted = [row for row in rows if not isinstance(row, LotsClosed)]
             self.scribe.write(adopted)
             self.dispatch.progressed(node, [progress], now)

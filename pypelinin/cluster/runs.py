@@ -35,6 +35,7 @@ from pypelinin.wire.rows import (
     FinishedRun,
     Forgotten,
     PartAdded,
+    Released,
     Submitted,
 )
 
@@ -62,6 +63,10 @@ class RunRecord:
     payloads: bytearray = field(default_factory=bytearray)
     widest: int = 1
     """Bytes of the largest payload of a job."""
+    reads: dict[int, array[int]] = field(default_factory=dict)
+    """Of which jobs each job reads the results, in the order in which it names them."""
+    results: dict[int, bytes] = field(default_factory=dict)
+    """Packed results by job; None is not kept, nor what was released."""
     failures: dict[int, Failure] = field(default_factory=dict)
     failed_again: Counter[int] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
@@ -71,6 +76,8 @@ class RunRecord:
     finished_at: float = 0.0
     assignment: int = 0
     watchers: dict[bytes, None] = field(default_factory=dict)
+    followers: dict[bytes, None] = field(default_factory=dict)
+    """Peers that are told the outcome of each job."""
 
     @property
     def id(self) -> str:
@@ -100,6 +107,10 @@ class RunRecord:
         if not self.ends:
             return NIL
         return bytes(self.payloads[self.ends[job - 1] if job else 0 : self.ends[job]])
+
+    def inputs(self, job: int) -> list[bytes]:
+        """The packed results that *job* reads (empty: None)."""
+        return [self.results.get(up, b"") for up in self.reads.get(job, ())]
 
     def set_state(self, job: int, state: int) -> None:
         self.counts[self.states[job]] -= 1
@@ -280,6 +291,10 @@ class Runs:
             case Forgotten(runs):
                 for number in runs:
                     self._forget(number)
+            case Released(number, jobs):
+                run = self.by_number[number]
+                for job in jobs:
+                    run.results.pop(job, None)
 
     def _submitted(self, row: Submitted, lsn: int) -> None:
         header = unpack_again(Header, row.header, FRAME_BYTES_MAX)
@@ -310,6 +325,7 @@ class Runs:
             run.payloads += decoded.payloads
             sizes = map(sub, decoded.ends, array("I", [0]) + decoded.ends)
             run.widest = max(run.widest, max(sizes, default=1))
+            run.reads.update(_reads(unpack_again(Structure, part[0], FRAME_BYTES_MAX)))
         run.states = bytearray(run.header.jobs)
         run.counts[states.OPEN] = run.header.jobs
         self.open_count += 1
@@ -360,6 +376,18 @@ class Runs:
                 assert ended == run.header.jobs, "a finished run has open jobs"
 
 
+def _reads(structure: Structure) -> Iterator[tuple[int, array[int]]]:
+    """(job, the jobs whose results it reads) of those that read any."""
+    if not structure.reads:
+        return
+    offsets, upstreams = structure.offsets, structure.upstreams
+    for job in range(len(offsets) - 1):
+        low, high = offsets[job], offsets[job + 1]
+        read = [upstreams[i] for i in range(low, high) if structure.reads[i]]
+        if read:
+            yield structure.first + job, array("I", read)
+
+
 def _checked_part(header: Header, packed_structure: bytes, packed_details: bytes) -> None:
     """Raise BadMessage or DefinitionError unless the part is sound in itself."""
     structure = unpack_again(Structure, packed_structure, FRAME_BYTES_MAX)
@@ -368,6 +396,10 @@ def _checked_part(header: Header, packed_structure: bytes, packed_details: bytes
     if jobs < 1 or details.first != structure.first or structure.first + jobs > header.jobs:
         raise BadMessage("its jobs are not within the run")
     Graph(structure.offsets, structure.upstreams).check(structure.first)
+    if len(structure.reads) not in (0, len(structure.upstreams)):
+        raise BadMessage("it does not say of each edge whether it is read")
+    if len(structure.temporary) not in (0, jobs):
+        raise BadMessage("it does not say of each job whether its result is temporary")
     if len(details.kind_of) not in (0, jobs) or (not details.kind_of and len(header.kinds) > 1):
         raise BadMessage("it does not have one kind for each job")
     if details.kind_of and max(details.kind_of) >= len(header.kinds):

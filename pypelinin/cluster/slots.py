@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pypelinin.graph import states
@@ -29,6 +29,8 @@ class SlotProgressed(Event):
     statuses: bytes
     failures: tuple[JobFailure, ...]
     elapsed_s: float
+    results: tuple[bytes, ...] = ()
+    """One packed value a status (empty: None), or nothing if all are None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class HeldJobs:
     follows: bytes = b""
     statuses: bytearray = field(default_factory=bytearray)
     failures: list[JobFailure] = field(default_factory=list)
+    results: dict[int, bytes] = field(default_factory=dict)
+    """Packed results by position; None is not kept."""
     reported: int = 0
     returned: bool = False
 
@@ -113,9 +117,13 @@ class HeldJobs:
     def finished(self) -> bool:
         return len(self.statuses) == self.end
 
-    def take(self, statuses: bytes, failures: Iterable[JobFailure]) -> None:
+    def take(
+        self, statuses: bytes, failures: Iterable[JobFailure], results: Sequence[bytes] = ()
+    ) -> None:
         """How the next jobs ended, by their slot; it may not leave out what follows nothing."""
         base = len(self.statuses)
+        if results:
+            self.results.update((base + i, result) for i, result in enumerate(results) if result)
         self.failures += [JobFailure(base + f.job, f.failure) for f in failures]
         self.statuses += statuses
         for i in range(base, len(self.statuses)) if states.UNBEGUN in statuses else ():
@@ -141,32 +149,53 @@ class HeldJobs:
     def unreported(self, bytes_max: int) -> Iterator[Progress]:
         """What was not told yet, in pieces of about that size; it counts as told."""
         begin, size = self.reported, 0
-        piece: list[JobFailure] = []
-        for failed in self.failures:
-            if failed.job < self.reported:
-                continue
+        sizes = {failed.job: failed.failure.size for failed in self.failures}
+        for position, result in self.results.items():
+            sizes[position] = sizes.get(position, 0) + len(result)
+        for position in sorted(position for position in sizes if position >= begin):
             if size > bytes_max:
-                yield Progress(
-                    self.fence, begin, bytes(self.statuses[begin : failed.job]), (*piece,)
-                )
-                begin, size, piece = failed.job, 0, []
-            piece.append(failed)
-            size += failed.failure.size
+                yield self._piece(begin, position)
+                begin, size = position, 0
+            size += sizes[position]
         if begin < len(self.statuses):
-            yield Progress(self.fence, begin, bytes(self.statuses[begin:]), (*piece,))
+            yield self._piece(begin, len(self.statuses))
         self.reported = len(self.statuses)
 
+    def _piece(self, begin: int, end: int) -> Progress:
+        failures = tuple(failed for failed in self.failures if begin <= failed.job < end)
+        return Progress(
+            self.fence, begin, bytes(self.statuses[begin:end]), failures, self._results(begin, end)
+        )
+
+    def _results(self, begin: int, end: int) -> tuple[bytes, ...]:
+        if not self.results:
+            return ()
+        found = tuple(self.results.get(position, b"") for position in range(begin, end))
+        return found if any(found) else ()
+
     def held(self, bytes_max: int) -> HeldLot:
-        """All of it for a hello; it counts as told. Beyond *bytes_max* failures are short."""
-        self.reported = len(self.statuses)
+        """All of it for a hello; it counts as told. Beyond *bytes_max* failures are short.
+
+        Results cannot be shortened: what comes behind so many bytes of them is told later.
+        """
+        room, told = bytes_max, len(self.statuses)
+        for position, result in sorted(self.results.items()):
+            room -= len(result)
+            if room < 0:
+                told = position
+                break
+        self.reported = told
         room = bytes_max
         failures = []
         for failed in self.failures:
+            if failed.job >= told:
+                break
             room -= failed.failure.size
             failures.append(
                 failed if room >= 0 else replace(failed, failure=failed.failure.short())
             )
         return HeldLot(
             self.fence, self.epoch, self.lsn, self.runs[: self.end], self.jobs[: self.end],
-            bytes(self.statuses), tuple(failures), self.follows[: self.end],
+            bytes(self.statuses[:told]), tuple(failures), self.follows[: self.end],
+            self._results(0, told),
         )  # fmt: skip

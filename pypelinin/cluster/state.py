@@ -26,11 +26,12 @@ from pypelinin.wire.rows import (
     Left,
     LotsClosed,
     PartAdded,
+    Released,
     Submitted,
 )
 
 _OF_ATTEMPTS = frozenset((HandedOut, JobsEnded, LotsClosed, GivenUp))
-_OF_RUNS = frozenset((Submitted, PartAdded, CancelledRuns, FinishedRun, Forgotten))
+_OF_RUNS = frozenset((Submitted, PartAdded, CancelledRuns, FinishedRun, Forgotten, Released))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class State:
                     run.number, run.header_bytes, run.missing, run.cancelled, run.finished_at,
                     bytes(run.states).replace(bytes((states.QUEUED,)), bytes((states.OPEN,))),
                     dict(run.failed_again), dict(run.lost), dict(run.failures), run.assignment,
+                    dict(run.results),
                 )
                 for run in self.runs.by_number.values()
             },

@@ -2,64 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pypelinin.errors import DefinitionError
+from pypelinin.graph.shell import Shell
 
 RETRIES_MAX = 1000
 NAME_CHARACTERS_MAX = 1024
 
 
+_NOT_PLAIN = {0x80: "a coroutine function", 0x20: "a generator function",
+              0x200: "an async generator function"}  # fmt: skip
+"""Flags of code objects (CO_COROUTINE, CO_GENERATOR, CO_ASYNC_GENERATOR)."""
+
+
 class Job:
-    """One use of a worker in a pipeline.
+    """One use of a worker, one call of a function, or one command, in a pipeline.
 
-    *worker* is the name of a worker the Brokers offer. The same worker twice in one
-    pipeline needs a *name* for at least one of them. *data* replaces the pipeline's
-    data for this job. *labels* are what the node must carry, *retries* how often a
-    failure is tried again, and a job of a higher *priority* goes first; what is left
-    at None is taken from the pipeline.
+    *worker* is the name of a worker the Brokers offer, a function, or `shell([...])`.
 
-    Two jobs are equal if worker and name are. Raises DefinitionError for options that
-    make no sense.
+    Of a named worker, *data* replaces the pipeline's data for this job; the same worker twice
+    in one pipeline needs a *name* for at least one of them, and two jobs are equal if worker
+    and name are.
+
+    A function is called with *args* and *kwargs* on a node. A Job among them (also within
+    lists, tuples, dicts and sets) is an input: this job runs when that one is done, and gets its
+    result. `result()` gives what the function returned. Two jobs of functions are never equal.
+
+    *after* are jobs this one only waits for. *labels* are what the node must carry, *retries*
+    how often a failure is tried again, and a job of a higher *priority* goes first; what is
+    left at None is taken from the pipeline.
+
+    Raises DefinitionError for options that make no sense.
     """
 
-    __slots__ = ("data", "labels", "name", "priority", "retries", "worker")
+    __slots__ = (
+        "worker", "name", "data", "args", "kwargs", "after", "inputs", "labels", "retries",
+        "priority", "named", "_source",
+    )  # fmt: skip
 
     def __init__(
         self,
-        worker: str,
+        worker: str | Callable[..., Any] | Shell,
         data: Any = None,
         *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
         name: str | None = None,
+        after: Job | Iterable[Job] = (),
         labels: Mapping[str, str] | None = None,
         retries: int | None = None,
         priority: int | None = None,
     ) -> None:
-        self.worker = _checked_name("a worker's name", worker)
-        self.name = worker if name is None else _checked_name("a job's name", name)
+        self.worker = worker
+        self.name = _default_name(worker) if name is None else _checked_name("a job's name", name)
+        self.named = name is not None or isinstance(worker, str)
         self.data = data
+        self.args, self.kwargs = tuple(args), dict(kwargs or {})
+        if not isinstance(worker, str) and data is not None:
+            raise DefinitionError(
+                "data is for named workers; a function has args and kwargs.",
+                remedy="Write Job(function, args=(value,)).",
+            )
+        if (args or kwargs) and (isinstance(worker, (str, Shell)) or not callable(worker)):
+            raise DefinitionError(
+                "args and kwargs are for functions.",
+                remedy="Write Job('Worker', data={...}) for a named worker.",
+            )
+        self.after = (after,) if isinstance(after, Job) else tuple(after)
+        for job in self.after:
+            if not isinstance(job, Job):
+                raise DefinitionError(f"after names jobs, not {job!r}.")
+        self.inputs = tuple(dict.fromkeys(_jobs_in((self.args, self.kwargs))))
         self.labels = None if labels is None else checked_labels(labels)
         self.retries = None if retries is None else checked_retries(retries)
         self.priority = None if priority is None else checked_priority(priority)
+        self._source: Any = None
 
     @property
     def worker_name(self) -> str:
-        """The worker's name, under the name the original gave it."""
-        return self.worker
+        """The worker's name, under the name the original gave it; a function's own name."""
+        return self.worker if isinstance(self.worker, str) else _default_name(self.worker)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the function returned, once it is known; waits at most *timeout* seconds.
+
+        Raises the JobError if the job failed, TimeoutError after *timeout* seconds, and
+        DefinitionError if the job was never started.
+        """
+        if self._source is None:
+            raise DefinitionError(
+                f"{self!r} was not started.",
+                remedy="Give it to pypelinin.run(), or start a Pipeline that has it.",
+            )
+        return self._source.result_of(self, timeout)
+
+    def attach(self, source: Any) -> None:
+        """*source* has the result once the job is done: what started it calls this."""
+        self._source = source
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Job):
             return NotImplemented
+        if not isinstance(self.worker, str):
+            return self is other
         return self.worker == other.worker and self.name == other.name
 
     def __hash__(self) -> int:
-        return hash((self.worker, self.name))
+        return hash((self.worker, self.name)) if isinstance(self.worker, str) else id(self)
 
     def __repr__(self) -> str:
+        if not isinstance(self.worker, str):
+            return f"<Job {self.name}>"
         if self.name == self.worker:
             return f"Job({self.worker!r})"
         return f"Job({self.worker!r}, name={self.name!r})"
+
+
+def _default_name(worker: object) -> str:
+    if isinstance(worker, str):
+        return _checked_name("a worker's name", worker)
+    if isinstance(worker, Shell):
+        return worker.name[:NAME_CHARACTERS_MAX]
+    if not callable(worker):
+        raise DefinitionError(
+            f"A job runs a worker's name, a function or shell([...]), not {worker!r}."
+        )
+    flags = getattr(getattr(worker, "__code__", None), "co_flags", 0)
+    for flag, kind in _NOT_PLAIN.items():
+        if flags & flag:
+            raise DefinitionError(
+                f"{worker!r} is {kind}; a job is an ordinary function.",
+                remedy="Collect what it yields, or call asyncio.run() inside of the function.",
+            )
+    found = getattr(worker, "__name__", None) or type(worker).__name__
+    return str(found).replace("<lambda>", "lambda")[:NAME_CHARACTERS_MAX]
+
+
+def _jobs_in(value: object) -> Iterator[Job]:
+    """The jobs in *value*, within builtin containers too."""
+    stack = [value]
+    while stack:
+        found = stack.pop()
+        if isinstance(found, Job):
+            yield found
+        elif isinstance(found, (list, tuple, set, frozenset)):
+            stack.extend(reversed(list(found)))
+        elif isinstance(found, dict):
+            stack.extend(reversed(list(found.values())))
 
 
 def _checked_name(what: str, value: object) -> str:

@@ -22,7 +22,12 @@ from typing import Any, NoReturn
 import msgpack
 
 from pypelinin.ids import fence_attempt
-from pypelinin.runtime.values import unpack_value
+from pypelinin.runtime.calls import Calls, run_command
+from pypelinin.runtime.values import pack_error, unpack_value
+from pypelinin.wire.definitions import SHELL, call_worker
+
+Ended = bytes | list[Any]
+"""How an attempt ended: its packed result, or cause, type, text, traceback, packed error."""
 
 TEXT_MAX = 16 * 1024
 _MESSAGE_MAX = 2**31 - 1
@@ -137,6 +142,7 @@ class Slot:
         self.store: Any = None
         self.configuration: dict[str, Any] = {}
         self.runs: dict[int, tuple[str, bytes]] = {}
+        self.calls = Calls()
         self._pid = os.getpid()
         self._token: int | None = None
         self._pack = msgpack.Packer(use_bin_type=True).pack
@@ -177,7 +183,8 @@ class Slot:
                 f"{getattr(self.store_class, '__name__', 'The store')}() raised: {failed[2]}"
             )
             return ["started", [], failed]
-        return ["started", sorted(self.workers), None]
+        own = call_worker("{}.{}".format(*sys.version_info))
+        return ["started", [*sorted(self.workers), own, SHELL], None]
 
     def make_store(self) -> list[str] | None:
         if self.store is None and self.store_class is not None:
@@ -227,6 +234,11 @@ class Slot:
                 unpacker.skip()
             own = iter(unpacker)
         clock, send, pack = time.perf_counter, self.link.sendall, self._pack
+        run_job = self.run_job
+        if worker.startswith("call:"):
+            run_job = self.run_call
+        elif worker == SHELL:
+            run_job = self.run_shell
         done = True
         for i, number in enumerate(numbers):
             if not self.take_token(tag):
@@ -236,10 +248,13 @@ class Slot:
                 send(pack(None))
                 continue
             begin = clock()
-            failed = self.run_job(worker, number, indices[i], fence + i, payload)
+            ended = run_job(worker, number, indices[i], fence + i, payload)
             elapsed = clock() - begin
-            done = failed is None
-            send(pack(elapsed if failed is None else [elapsed, *failed]))
+            done = type(ended) is bytes
+            if done:
+                send(pack([elapsed, ended] if ended else elapsed))
+            else:
+                send(pack([elapsed, *ended]))
 
     def take_token(self, tag: int) -> bool:
         """One byte a job: whoever of Broker and slot reads it decides about the job."""
@@ -256,17 +271,42 @@ class Slot:
         self._token = None
         return True
 
+    def run_call(
+        self, worker: str, number: int, job: int, fence: int, own: list[Any] | None
+    ) -> Ended:
+        """One attempt to call a function."""
+        try:
+            assert own is not None
+            result = self.calls.run(worker.partition("/")[2], self.runs[number][1], own)
+        except BaseException as error:
+            if os.getpid() != self._pid:
+                end_fork(error)
+            return [*failure("exception", error), pack_error(error)]
+        if os.getpid() != self._pid:
+            end_fork(None)
+        return result
+
+    def run_shell(
+        self, worker: str, number: int, job: int, fence: int, own: list[Any] | None
+    ) -> Ended:
+        """One attempt to run a command."""
+        try:
+            assert own is not None
+            return run_command(unpack_value(own[1]))
+        except BaseException as error:
+            return [*failure("exception", error), pack_error(error)]
+
     def run_job(
         self, worker: str, number: int, job: int, fence: int, own: list[Any] | None
-    ) -> list[str] | None:
-        """One attempt; returns None or why it failed."""
+    ) -> Ended:
+        """One attempt with a worker and the store."""
         step = "retrieve"
         try:
             run, payload = self.runs[number]
-            name, data = own if own is not None else (None, None)
+            name, data = own[:2] if own is not None else (None, None)
             found = self.workers[worker]
             if self.store is None and (failed := self.make_store()) is not None:
-                return failed
+                return [*failed, b""]
             info = {
                 "worker": worker,
                 "worker_requires": getattr(found, "requires", ()),
@@ -289,11 +329,11 @@ class Slot:
             if os.getpid() != self._pid:
                 end_fork(error)
             if step == "process" or self.store is None:
-                return failure("exception", error)
+                return [*failure("exception", error), b""]
             failed = failure("store", error)
             failed[2] = f"{type(self.store).__name__}.{step}() raised: {failed[2]}"
-            return failed
-        return None
+            return [*failed, b""]
+        return b""
 
 
 def main(link: socket.socket, tokens: int) -> None:

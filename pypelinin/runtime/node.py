@@ -110,6 +110,7 @@ class Broker(Daemon):
     """Runs jobs on this node for the Router at *api*.
 
     *workers*: a module (or its name), or several; each lists its workers in `__all__`.
+    Functions and commands run without any.
     *store_class*: a class, or "module:Class"; it is created in every slot with the
     Router's "store" configuration, or *store_configuration* if that is given.
     *number_of_workers*: how many slots; the CPUs this process may use if not given.
@@ -135,11 +136,6 @@ class Broker(Daemon):
         self.api, self.broadcast = api, broadcast
         listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
         self.workers = [w if isinstance(w, str) else w.__name__ for w in listed]
-        if not self.workers:
-            raise DefinitionError(
-                "A Broker needs at least one workers module.",
-                remedy="Write workers='mymodule' (--workers mymodule).",
-            )
         self.store = _store_spec(store_class)
         self.store_configuration = (
             None if store_configuration is None else dict(store_configuration)

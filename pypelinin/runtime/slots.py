@@ -244,6 +244,7 @@ class Slots:
     def _outcomes(self, slot: _Slot, now: float) -> list[Event]:
         statuses = bytearray()
         failures: list[JobFailure] = []
+        results: dict[int, bytes] = {}
         events: list[Event] = []
         elapsed = 0.0
         try:
@@ -259,13 +260,21 @@ class Slots:
                     statuses.append(states.DONE)
                 else:
                     elapsed += float(outcome[0])
-                    failures.append(JobFailure(len(statuses), self._failure(outcome[1:])))
-                    statuses.append(states.FAILED)
+                    if type(result := outcome[-1]) is not bytes or len(outcome) not in (2, 6):
+                        raise ValueError("an outcome is [s, result] or [s, four texts, error]")
+                    if result:
+                        results[len(statuses)] = result
+                    if len(outcome) > 2:
+                        failures.append(JobFailure(len(statuses), self._failure(outcome[1:5])))
+                    statuses.append(states.FAILED if len(outcome) > 2 else states.DONE)
         except Exception:
             self._distrust(slot)
         if statuses:
             slot.left -= len(statuses)
-            events.append(SlotProgressed(slot.number, bytes(statuses), tuple(failures), elapsed))
+            told = tuple(results.get(i, b"") for i in range(len(statuses))) if results else ()
+            events.append(
+                SlotProgressed(slot.number, bytes(statuses), tuple(failures), elapsed, told)
+            )
         if slot.look_at != float("inf"):
             slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
         return events

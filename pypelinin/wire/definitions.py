@@ -19,6 +19,24 @@ BATCH_ROWS_MAX = 1000
 """Rows of people's size (a run, a node) in one message."""
 
 
+SHELL = "shell"
+"""The worker every Broker offers that runs a command."""
+
+
+def call_worker(version: str, function: str = "") -> str:
+    """The worker every Broker offers that calls functions of Python *version* ("3.11").
+
+    With the digest of one *function* behind it jobs of one function make a class of their
+    own; nodes are chosen by what stands before the "/".
+    """
+    return f"call:{version}/{function}" if function else f"call:{version}"
+
+
+def offered(worker: str) -> str:
+    """What a node must offer to run jobs of *worker*."""
+    return worker.partition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Record):
     """What some jobs of a run have in common: all the Router decides by."""
@@ -44,11 +62,17 @@ class Header(Record):
 
 @dataclass(frozen=True, slots=True)
 class Structure(Record):
-    """Jobs *first* ... of a run for the Pipeliner: in-edges only (see `graph.Graph`)."""
+    """Jobs *first* ... of a run for the Pipeliner: in-edges only (see `graph.Graph`).
+
+    *reads* is 1 for each edge whose upstream's result is read (empty: none), *temporary* 1
+    for each job whose result goes when nobody reads it any more (empty: none).
+    """
 
     first: int
     offsets: Ints
     upstreams: Ints
+    reads: bytes = b""
+    temporary: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class AddPipeline(Record):
     queue_anyway: bool
     places: tuple[Place, ...]
     blobs: Blobs
+    follow: bool = False
+    """Tell the outcome of each job as it comes (`JobsEnded`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,43 @@ class Definition(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class GetResults(Record):
+    """How jobs of a run ended; *first* is where to begin, *follow* tells the others later."""
+
+    request: int
+    run: str
+    first: int = 0
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes(Record):
+    """Jobs of a run that ended so; *results* as in `Progress`."""
+
+    run: str
+    jobs: Ints
+    statuses: bytes
+    failures: tuple[JobFailure, ...] = ()
+    results: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Results(Record):
+    """The answer: jobs up to *next* were looked at (-1: all of them)."""
+
+    request: int
+    outcomes: Outcomes
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobsDone(Record):
+    """Unasked, to who follows: outcomes that are recorded now."""
+
+    runs: tuple[Outcomes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refused(Record):
     """The answer to a request that cannot be taken (request 0: to bytes that are none)."""
 
@@ -197,6 +236,7 @@ class HeldLot(Record):
     statuses: bytes
     failures: tuple[JobFailure, ...]
     follows: bytes = b""
+    results: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +369,16 @@ class JobsOut(Record):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Record):
-    """Jobs *start*, *start* + 1, ... of a lot ended with these statuses."""
+    """Jobs *start*, *start* + 1, ... of a lot ended with these statuses.
+
+    *results* has one packed value a status (empty: None), or nothing if all are None.
+    """
 
     fence: int
     start: int
     statuses: bytes
     failures: tuple[JobFailure, ...] = ()
+    results: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,6 +508,9 @@ MESSAGES: dict[str, type[Record]] = {
     "cluster": Cluster,
     "get definition": GetDefinition,
     "definition": Definition,
+    "get results": GetResults,
+    "results": Results,
+    "jobs done": JobsDone,
     "refused": Refused,
     "join broker": JoinBroker,
     "welcome": Welcome,

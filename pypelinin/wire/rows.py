@@ -6,7 +6,8 @@ without conditions. Rows are committed in order: a durable row implies all befor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, field
 
 from pypelinin.wire.codec import Ints, Record, pack_tagged, unpack_record, unpack_tagged
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Failure
@@ -88,6 +89,7 @@ class Ended(Record):
     fence: int
     start: int
     statuses: bytes
+    results: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,14 @@ class Forgotten(Record):
     runs: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class Released(Record):
+    """Nobody will read the results of these jobs any more."""
+
+    number: int
+    jobs: Ints
+
+
 ROWS: dict[int, type[Record]] = {
     1: Epoch,
     2: Joined,
@@ -160,6 +170,7 @@ ROWS: dict[int, type[Record]] = {
     11: CancelledRuns,
     12: FinishedRun,
     13: Forgotten,
+    14: Released,
 }
 _TAGS = {cls: tag for tag, cls in ROWS.items()}
 
@@ -196,6 +207,8 @@ class RunImage(Record):
     assignment: int
     lsn: int
     floors: tuple[int, ...] = ()
+    result_jobs: Ints = field(default_factory=lambda: array("I"))
+    results: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,110 @@
+"""Inside a slot: functions and commands that are jobs.
+
+A function comes once with its run's header and is kept by content, so the same function of
+many runs is opened once in a slot.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from pypelinin.runtime.values import pack_result, unpack_functions, unpack_value
+
+FUNCTIONS_MAX = 256
+TAIL_CHARACTERS = 2000
+
+
+class CommandFailed(Exception):
+    """A command ended with another exit code than 0."""
+
+
+class Calls:
+    """Functions by digest; the least recently used ones are dropped."""
+
+    def __init__(self) -> None:
+        self._functions: dict[str, Callable[..., Any]] = {}
+
+    def run(self, digest: str, header: bytes, own: Sequence[Any]) -> bytes:
+        """Call the function with the arguments of one job; returns its packed result."""
+        function = self._functions.get(digest)
+        if function is None:
+            function = self._open(digest, header)
+        args, kwargs = unpack_call(own[1], own[2] if len(own) > 2 else ())
+        return pack_result(function, function(*args, **kwargs))
+
+    def _open(self, digest: str, header: bytes) -> Callable[..., Any]:
+        function: Callable[..., Any] = pickle.loads(unpack_functions(header)[digest])
+        while len(self._functions) >= FUNCTIONS_MAX:
+            del self._functions[next(iter(self._functions))]
+        self._functions[digest] = function
+        return function
+
+
+class _Inputs(pickle.Unpickler):
+    """Puts results where the call names jobs."""
+
+    def __init__(self, data: bytes, inputs: Sequence[bytes]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._inputs = inputs
+
+    def persistent_load(self, index: int) -> Any:
+        packed = self._inputs[index]
+        return unpack_value(packed) if packed else None
+
+
+def unpack_call(data: bytes, inputs: Sequence[bytes]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """(args, kwargs) of a call; *inputs* are the packed results it names by their place."""
+    kind, body = data[:1], memoryview(data)[1:]
+    if kind == b"m":
+        args, kwargs = msgpack.unpackb(body, raw=False, strict_map_key=False)
+    elif kind == b"r":
+        args, kwargs = _Inputs(bytes(body), inputs).load()
+    else:
+        args, kwargs = pickle.loads(body)
+    return args, kwargs
+
+
+def run_command(command: dict[str, Any]) -> bytes:
+    """Run an argument list; returns {"code", "stdout", "stderr", "files"}, packed.
+
+    Raises CommandFailed for an exit code other than 0 if *check* is set. With files (in or
+    out) it runs in a directory of its own, which is gone afterwards.
+    """
+    files, outputs = command.get("files") or {}, command.get("outputs") or ()
+    environment = {**os.environ, **(command.get("env") or {})}
+    if not files and not outputs:
+        return _run(command, environment, command.get("cwd"), ())
+    with tempfile.TemporaryDirectory(prefix="pypelinin-") as place:
+        for name, content in files.items():
+            path = Path(place, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return _run(command, environment, place, outputs)
+
+
+def _run(
+    command: dict[str, Any], env: dict[str, str], cwd: str | None, outputs: Sequence[str]
+) -> bytes:
+    argv = command["argv"]
+    try:
+        ended = subprocess.run(argv, env=env, cwd=cwd, input=command.get("stdin") or b"",
+                               capture_output=True, check=False)  # fmt: skip
+    except OSError as error:
+        raise CommandFailed(f"{argv[0]!r} cannot be started: {error}") from None
+    if ended.returncode and command.get("check", True):
+        tail = ended.stderr.decode(errors="replace")[-TAIL_CHARACTERS:].strip()
+        raise CommandFailed(f"{' '.join(argv)} ended with exit code {ended.returncode}: {tail}")
+    found = {name: Path(cwd or ".", name).read_bytes() for name in outputs}
+    return pack_result(
+        run_command,
+        {"code": ended.returncode, "stdout": ended.stdout, "stderr": ended.stderr, "files": found},
+    )

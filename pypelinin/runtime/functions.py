@@ -1,0 +1,219 @@
+"""Functions and their arguments on the way to a slot, on the side of who submits them.
+
+A function travels as its code if it stands in a local module (below the working directory
+or beside the script) and by its name if its module is installed.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import site
+import sys
+import sysconfig
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgpack
+
+from pypelinin.errors import NotPicklable
+from pypelinin.graph.fingerprint import digest
+from pypelinin.graph.job import Job
+from pypelinin.runtime.values import is_plain, pack_header
+
+CAPTURED_WARN_BYTES = 1024 * 1024
+FUNCTION_BYTES_MAX = 4 * 1024 * 1024
+
+
+class Functions:
+    """Packs functions, each one once, and their arguments (`pipeline.Calls`)."""
+
+    version = "{}.{}".format(*sys.version_info)
+
+    def __init__(self) -> None:
+        self._packed: dict[int, tuple[object, str, bytes]] = {}
+        self._modules_seen = 0
+
+    def header(self, data: bytes, functions: Mapping[str, bytes]) -> bytes:
+        return pack_header(data, functions)
+
+    def call(self, what: str, job: Job, inputs: Sequence[Job]) -> bytes:
+        """The arguments of *job*. Raises NotPicklable."""
+        place = {up: i for i, up in enumerate(inputs)}
+        return pack_call(what, job.args, job.kwargs, place)
+
+    def function(self, function: Callable[..., Any]) -> tuple[str, bytes]:
+        """(digest of its content, the function as bytes). Raises NotPicklable."""
+        known = self._packed.get(id(function))
+        if known is not None and known[0] is function:
+            return known[1:]
+        import cloudpickle
+
+        self._mark_local_modules()
+        try:
+            packed = bytes(cloudpickle.dumps(function))
+        except Exception as error:
+            raise NotPicklable(
+                f"{_name(function)} cannot be sent: {_culprit(function) or error}",
+                remedy="Make it inside of the function, or pass what it is made from.",
+            ) from error
+        if len(packed) > FUNCTION_BYTES_MAX:
+            raise NotPicklable(
+                f"{_name(function)} takes {len(packed):,} bytes with all that it captures, at "
+                f"most {FUNCTION_BYTES_MAX:,}. {_largest(function)}".strip(),
+                remedy="Pass large data as an argument, or keep it in a file.",
+            )
+        if len(packed) > CAPTURED_WARN_BYTES:
+            text = f"{_name(function)} takes {len(packed):,} bytes with it. {_largest(function)}"
+            warnings.warn(text, stacklevel=2)
+        found = digest(packed).hex()[:16]
+        self._packed[id(function)] = (function, found, packed)
+        return found, packed
+
+    def _mark_local_modules(self) -> None:
+        """Modules of the project are sent as code: the nodes may not have them."""
+        if len(sys.modules) == self._modules_seen:
+            return
+        import cloudpickle
+
+        for module in list(sys.modules.values()):
+            if _is_local(module):
+                cloudpickle.register_pickle_by_value(module)
+        self._modules_seen = len(sys.modules)
+
+
+def pack_call(
+    what: str, args: tuple[Any, ...], kwargs: dict[str, Any], place: Mapping[Job, int]
+) -> bytes:
+    """The arguments of one call; jobs among them by their place. Raises NotPicklable."""
+    if is_plain(kwargs) and all(map(is_plain, args)):
+        return b"m" + bytes(msgpack.packb([args, kwargs], use_bin_type=True))
+    try:
+        return _pickled(args, kwargs, place)
+    except Exception as error:
+        named = {**{f"argument {i}": value for i, value in enumerate(args)}, **kwargs}
+        for name, value in named.items():
+            try:
+                _pickled((value,), {}, place)
+            except Exception as cause:
+                text = f"{what}: {name} ({type(value).__name__}) cannot be sent: {cause}"
+                raise NotPicklable(text, remedy="Pass what it is made from.") from error
+        raise NotPicklable(f"{what}: its arguments cannot be sent: {error}") from error
+
+
+def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any], place: Mapping[Job, int]) -> bytes:
+    import cloudpickle
+
+    file = io.BytesIO()
+    pickler = cloudpickle.Pickler(file, protocol=5)
+    found: list[int] = []
+
+    def persistent_id(value: object) -> int | None:
+        if type(value) is not Job:
+            return None
+        found.append(place[value])
+        return place[value]
+
+    pickler.persistent_id = persistent_id
+    pickler.dump((args, kwargs))
+    return (b"r" if found else b"p") + file.getvalue()
+
+
+def _is_local(module: ModuleType) -> bool:
+    path = getattr(module, "__file__", None)
+    if not path or module.__name__ == "__main__" or module.__name__.startswith("pypelinin."):
+        return False
+    try:
+        resolved = Path(path).resolve()
+    except OSError:
+        return False
+    return any(resolved.is_relative_to(root) for root in _project_roots()) and not any(
+        resolved.is_relative_to(place) for place in _installed()
+    )
+
+
+def _project_roots() -> Iterator[Path]:
+    yield Path.cwd()
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script:
+        yield Path(script).resolve().parent
+
+
+def _installed() -> set[Path]:
+    """Where installed modules are; a virtual environment may lie inside of the project."""
+    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    paths.update(site.getsitepackages())
+    paths.add(str(Path(__file__).parents[1]))
+    return {Path(path).resolve() for path in paths if path}
+
+
+def _name(function: object) -> str:
+    return f"{getattr(function, '__qualname__', repr(function))}()"
+
+
+def _captured(function: object) -> Iterator[tuple[str, object]]:
+    """(how it is called, value) of what a function takes with it."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return
+    cells = getattr(function, "__closure__", None) or ()
+    for name, cell in zip(code.co_freevars, cells, strict=False):
+        try:
+            yield f"the variable {name!r} of the function around it", cell.cell_contents
+        except ValueError:
+            continue
+    for name in code.co_names:
+        if name in function.__globals__:  # type: ignore[attr-defined]
+            yield f"the global variable {name!r}", function.__globals__[name]  # type: ignore[attr-defined]
+    for value in getattr(function, "__defaults__", None) or ():
+        yield "a default argument", value
+
+
+def _culprit(function: object) -> str:
+    """Which of the captured values cannot be sent, and where the function stands."""
+    import cloudpickle
+
+    for name, value in _captured(function):
+        try:
+            cloudpickle.dumps(value)
+        except Exception as error:
+            code = function.__code__  # type: ignore[attr-defined]
+            return (
+                f"it uses {name} ({type(value).__name__}) at {code.co_filename}:"
+                f"{_line(code, name)}: {error}."
+            )
+    return ""
+
+
+def _line(code: Any, name: str) -> int:
+    """The line in which a function first uses a name."""
+    import dis
+
+    line: int = code.co_firstlineno
+    for step in dis.get_instructions(code):
+        starts = step.starts_line
+        if starts is not None and not isinstance(starts, bool):
+            line = starts
+        elif getattr(step, "line_number", None):
+            line = step.line_number  # type: ignore[attr-defined]
+        if repr(step.argval) in name:
+            return line
+    return int(code.co_firstlineno)
+
+
+def _largest(function: object) -> str:
+    import cloudpickle
+
+    sizes = {}
+    for name, value in _captured(function):
+        try:
+            sizes[name] = len(cloudpickle.dumps(value))
+        except (pickle.PicklingError, TypeError):
+            continue
+    if not sizes:
+        return ""
+    name = max(sizes, key=sizes.__getitem__)
+    return f"The largest is {name}: {sizes[name]:,} bytes."
