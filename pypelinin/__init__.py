@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pypelinin.errors import JobError as JobError
     from pypelinin.errors import PypelininError as PypelininError
     from pypelinin.graph.job import Job as Job
+    from pypelinin.graph.shell import shell as shell
+    from pypelinin.local import LocalRunner as LocalRunner
+    from pypelinin.local import run as run
     from pypelinin.pipeline import Pipeline as Pipeline
     from pypelinin.runtime.daemons import Pipeliner as Pipeliner
     from pypelinin.runtime.daemons import Router as Router
@@ -30,6 +33,7 @@ _HOMES = {
     "ClusterError": "errors",
     "DefinitionError": "errors",
     "Job": "graph.job",
+    "LocalRunner": "local",
     "JobError": "errors",
     "Pipeline": "pipeline",
     "PipelineManager": "client.manager",
@@ -38,6 +42,8 @@ _HOMES = {
     "Router": "runtime.daemons",
     "Store": "store",
     "Worker": "worker",
+    "run": "local",
+    "shell": "graph.shell",
 }
 
 _THERE = {"__version__": "VERSION"}

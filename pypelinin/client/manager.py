@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
-
-import zmq
+from typing import Any, Protocol, TypeVar
 
 from pypelinin.client.described import rebuilt, take_status
 from pypelinin.client.progress import Bar
@@ -35,14 +33,14 @@ from pypelinin.errors import (
 )
 from pypelinin.graph.fingerprint import digest
 from pypelinin.ids import new_id
-from pypelinin.machine import Command
+from pypelinin.machine import Command, Event
 from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.places import nearest_cluster
 from pypelinin.runtime.sockets import PeerSocket
 from pypelinin.runtime.values import pack_value
 from pypelinin.wire import messages
-from pypelinin.wire.codec import Blobs, Record
+from pypelinin.wire.codec import Blobs, Envelope, Record
 from pypelinin.wire.definitions import (
     BATCH_ROWS_MAX,
     Place,
@@ -64,6 +62,24 @@ def _running() -> str | None:
     return found.api if found else None
 
 
+class Port(Protocol):
+    """A way to a Router: a socket, or the machines of an embedded run."""
+
+    def send(self, envelope: Envelope) -> None: ...
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Until there is something to receive, or the time is over."""
+        ...
+
+    def receive(self) -> Iterator[Event]: ...
+
+    def flush(self) -> None: ...
+
+    def reconnect(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class PipelineManager:
     """Starts pipelines on the cluster at *api* and follows them.
 
@@ -80,15 +96,18 @@ class PipelineManager:
         *,
         deadline_s: float | None = None,
         limits: Limits | None = None,
+        port: Port | None = None,
     ) -> None:
-        self.api = api or os.environ.get("PYPELININ_API") or _running() or DEFAULT_API
+        self.api = (
+            "" if port else api or os.environ.get("PYPELININ_API") or _running() or DEFAULT_API
+        )
         self.broadcast = broadcast
         self.limits = limits or Limits()
         self._deadline_s = self.limits.client_deadline_s if deadline_s is None else deadline_s
         self._submitter = _submitter()
         self._client = Client(self.limits)
         self._functions: Functions | None = None
-        self._peer = PeerSocket(self.api)
+        self._peer: Port = port or PeerSocket(self.api)
         self._pipelines: dict[str, Pipeline] = {}
         self._doubles: dict[str, list[Pipeline]] = {}
         self._finished = 0
@@ -507,7 +526,7 @@ class PipelineManager:
         silent_since = time.monotonic()
         timeout_ms = 0
         while True:
-            ready = zmq.zmq_poll([(self._peer.socket, self._peer.interest)], timeout_ms)
+            ready = self._peer.wait(timeout_ms)
             now = time.monotonic()
             events = list(self._peer.receive()) if ready else []
             commands = self._client.handle(events, now)

@@ -251,25 +251,35 @@ class Router(Daemon):
             "store": self.config.get("store") or {},
             "monitoring interval": self.config.get("monitoring interval", 0),
         }
-        machine = RouterMachine(
-            self.limits, values, self.broadcast, VERSION,
-            time.time() - time.monotonic(), new_id(os.urandom),
-        )  # fmt: skip
         began = time.monotonic()
-        try:
-            for number, body in journal.images():
-                machine.restore(unpack_image(number, body))
-            for _, body in journal.rows():
-                machine.replay(unpack_row(body))
-        except BadMessage as error:
-            raise VersionMismatch(
-                f"The journal {self.journal} is of a newer version: {error.what}.",
-                remedy="Use the version of pypelinin that wrote it.",
-            ) from None
+        machine, first = recovered(journal, values, self.broadcast, self.limits)
         if journal.lsn:
             self.logger.info(f"Replayed {journal.lsn:,} rows in {time.monotonic() - began:.2f} s")
         self.committed = (journal.lsn, "")
-        return machine, machine.begin(time.monotonic())
+        return machine, first
+
+
+def recovered(
+    journal: Journal, values: dict[str, object], broadcast: str, limits: Limits
+) -> tuple[RouterMachine, list[Command]]:
+    """A Router with all that *journal* holds, and the first it wants done.
+
+    Raises JournalDamaged, VersionMismatch.
+    """
+    machine = RouterMachine(
+        limits, values, broadcast, VERSION, time.time() - time.monotonic(), new_id(os.urandom)
+    )
+    try:
+        for number, body in journal.images():
+            machine.restore(unpack_image(number, body))
+        for _, body in journal.rows():
+            machine.replay(unpack_row(body))
+    except BadMessage as error:
+        raise VersionMismatch(
+            f"The journal {journal.directory} is of a newer version: {error.what}.",
+            remedy="Use the version of pypelinin that wrote it.",
+        ) from None
+    return machine, machine.begin(time.monotonic())
 
 
 def _tcp(host_port: HostPort) -> str:

@@ -245,8 +245,11 @@ class Journal:
 
     # --- writing -----------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to commit what is appended; nothing is written before."""
+    def start(self, thread: bool = True) -> None:
+        """Begin to commit what is appended; nothing is written before.
+
+        Without a *thread* of its own only `commit` does so.
+        """
         try:
             _extend_wal(self._db, self.directory / "journal.sqlite")
             with self._db:
@@ -257,8 +260,9 @@ class Journal:
                 self._db.execute("DELETE FROM images WHERE lsn > ?", (self._base()[0],))
         except sqlite3.Error as error:
             raise self._unusable(error) from None
-        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
-        self._thread.start()
+        if thread:
+            self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+            self._thread.start()
 
     def append(self, *items: Write | KeepImage | Compact) -> None:
         """Commit them with the next group, in the order of the calls."""
@@ -279,6 +283,13 @@ class Journal:
             return self._commit_group() and not self._waiting
         finally:
             self._committing.release()
+
+    def commit(self) -> bool:
+        """Commit everything that was appended, here and now; False after a failure."""
+        with self._committing:
+            while self._waiting and self._commit_group():
+                pass
+        return not self._failed
 
     def _work(self) -> None:
         while not (self._failed or (self._closing and not self._waiting)):
@@ -384,6 +395,8 @@ class Journal:
             self._hurried.set()
             self._anything.set()
             self._thread.join(timeout=30)
+        else:
+            self.commit()
         self._db.close()
         os.close(self._head)
         os.close(self._lock)

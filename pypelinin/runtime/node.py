@@ -136,7 +136,7 @@ class Broker(Daemon):
         self.api, self.broadcast = api, broadcast
         listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
         self.workers = [w if isinstance(w, str) else w.__name__ for w in listed]
-        self.store = _store_spec(store_class)
+        self.store = store_spec(store_class)
         self.store_configuration = (
             None if store_configuration is None else dict(store_configuration)
         )
@@ -177,7 +177,7 @@ class Broker(Daemon):
             claim.close()
 
 
-def _store_spec(store: StoreSpec) -> str | bytes:
+def store_spec(store: StoreSpec) -> str | bytes:
     """What the slots load the store by: its name if they can import it, else itself."""
     if store is None:
         return ""

@@ -261,6 +261,10 @@ class PeerSocket:
         while self._outbox.waiting and self._try(self._outbox.waiting[0]):
             self._outbox.size -= sum(map(len, self._outbox.waiting.popleft()))
 
+    def wait(self, timeout_ms: int) -> bool:
+        """Sleep until there is something to receive (or room to send), or the time is over."""
+        return bool(zmq.zmq_poll([(self.socket, self.interest)], timeout_ms))
+
     @property
     def interest(self) -> int:
         """What to wait for: always input, and room if something waits to be sent."""

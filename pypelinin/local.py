@@ -1,0 +1,332 @@
+"""Embedded runs: the machines of a cluster in this process, without sockets.
+
+A Router, a Broker and the client of a run talk through queues; slots are processes as on a
+node. Nothing runs beside the caller: the machines work while one of his calls waits, and the
+journal, if a directory is given, is committed inline.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pypelinin.client.manager import PipelineManager
+from pypelinin.cluster.broker import Broker
+from pypelinin.cluster.events import (
+    Committed,
+    Compact,
+    KeepImage,
+    Received,
+    Say,
+    Send,
+    SendAfter,
+    Stop,
+    Write,
+)
+from pypelinin.cluster.router import Router
+from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
+from pypelinin.config import VERSION, Limits
+from pypelinin.errors import ClusterError, DefinitionError
+from pypelinin.graph.job import Job
+from pypelinin.ids import new_id
+from pypelinin.machine import Command, Event
+from pypelinin.pipeline import Pipeline
+from pypelinin.runtime.daemons import recovered
+from pypelinin.runtime.journal import Journal
+from pypelinin.runtime.node import StoreSpec, store_spec
+from pypelinin.runtime.slots import Setup, Slots
+from pypelinin.runtime.values import check_plain
+from pypelinin.wire.codec import Envelope
+
+NODE = b"node"
+CLIENT = b"client"
+FOR_EVER_S = 1e9
+
+
+def embedded_limits(limits: Limits) -> Limits:
+    """Nobody here can go away without the others: no heartbeats, no leases."""
+    return replace(
+        limits,
+        heartbeat_interval_s=FOR_EVER_S / 10,
+        node_lease_s=FOR_EVER_S,
+        pipeliner_lease_s=FOR_EVER_S,
+        resend_interval_s=FOR_EVER_S,
+        stall_s=FOR_EVER_S,
+        client_silence_s=FOR_EVER_S,
+        client_deadline_s=FOR_EVER_S,
+    )
+
+
+class Machines:
+    """A Router and a Broker, and the queues between them and a client."""
+
+    def __init__(
+        self, setup: Setup, slots: int, directory: Path | None, limits: Limits | None = None
+    ) -> None:
+        self.limits = embedded_limits(limits or Limits())
+        self.mail: deque[Event] = deque()
+        """For the client."""
+        self._for_router: list[Event] = []
+        self._for_broker: list[Event] = []
+        self._journal: Journal | None = None
+        now, wall = time.monotonic(), time.time()
+        self._router, first = self._recovered(directory, wall - now)
+        self._broker = Broker(
+            "local", new_id(os.urandom), slots, {}, self.limits, VERSION, wall - now
+        )
+        self._slots = Slots(setup, "local")
+        self._deferred: deque[SendAfter] = deque()
+        self._stopped = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._obey_router(first)
+
+    def _recovered(
+        self, directory: Path | None, offset_s: float
+    ) -> tuple[Router, Sequence[Command]]:
+        if directory is None:
+            router = Router(self.limits, {}, "", VERSION, offset_s, new_id(os.urandom))
+            return router, router.begin(time.monotonic())
+        self._journal = Journal(directory, "full", f"pid {os.getpid()}", lambda _lsn, _error: None)
+        try:
+            router, first = recovered(self._journal, {}, "", self.limits)
+            self._journal.start(thread=False)
+        except BaseException:
+            self._journal.close()
+            raise
+        return router, first
+
+    # --- a turn ------------------------------------------------------------------------
+
+    def send(self, envelope: Envelope) -> None:
+        """What the client says; taken in with the next turn."""
+        self._for_router.append(Received(CLIENT, envelope))
+
+    def wake(self) -> None:
+        """From any thread: end the `turn` that sleeps."""
+        os.write(self._wake_write, b"\0")
+
+    def turn(self, until: float) -> None:
+        """Work off what there is; if that is nothing, sleep until something happens.
+
+        Raises ClusterError if the journal cannot be written, or the slots not be started.
+        """
+        now = time.monotonic()
+        events = self._collect(now, until)
+        now = time.monotonic()
+        self._for_broker += events
+        for _ in range(100):  # both sides answer each other until there is nothing new
+            due = [t for t in (self._broker.deadline(), self._router.deadline()) if t is not None]
+            if not self._for_broker and not self._for_router and min(due, default=now + 1) > now:
+                return
+            batch, self._for_broker = self._for_broker, []
+            self._obey_broker(self._broker.handle(batch, now), now)
+            batch, self._for_router = self._for_router, []
+            self._obey_router(self._router.handle(batch, now))
+
+    def _collect(self, now: float, until: float) -> list[Event]:
+        """What the slots tell; sleeps if nothing else is to be done."""
+        if self._for_router or self._for_broker:
+            until = now
+        deadlines = (self._broker.deadline(), self._router.deadline(), self._slots.deadline())
+        for deadline in deadlines:
+            if deadline is not None:
+                until = min(until, deadline)
+        poller = select.poll()
+        poller.register(self._wake_read, select.POLLIN)
+        for fd, out in self._slots.fds(now):
+            poller.register(fd, select.POLLIN | select.POLLOUT if out else select.POLLIN)
+        timeout_ms = max(0.0, until - time.monotonic()) * 1000
+        ready = {fd for fd, _ in poller.poll(min(timeout_ms + 0.999, 3_600_000))}
+        if self._wake_read in ready:
+            os.read(self._wake_read, 65536)
+        return self._slots.read(time.monotonic(), ready)
+
+    def _obey_broker(self, commands: Iterable[Command], now: float) -> None:
+        for command in commands:
+            match command:
+                case Send(_, envelope):
+                    self._for_router.append(Received(NODE, envelope))
+                case RunLot():
+                    self._slots.run(command, now)
+                case RecallLot(slot):
+                    self._for_broker.append(self._slots.recall(slot))
+                case StartSlot(slot):
+                    self._slots.start(slot)
+                case KillSlot(slot):
+                    self._slots.kill(slot)
+                case Stop(error):
+                    self._stopped = True
+                    if error:
+                        raise ClusterError(error)
+                case Configured() | Say():
+                    pass
+
+    def _obey_router(self, commands: Sequence[Command]) -> None:
+        lsn = 0
+        for command in commands:
+            match command:
+                case Send(peer, envelope):
+                    self._deliver(peer, envelope)
+                case Write():
+                    lsn = command.lsn
+                case SendAfter():
+                    self._deferred.append(command)
+        if self._journal is not None:
+            rows = (c for c in commands if isinstance(c, (Write, KeepImage, Compact)))
+            self._journal.append(*rows)
+            if self._deferred and not self._journal.commit():
+                raise ClusterError("The journal cannot be written; see the disk.")
+        if self._journal is None or self._deferred:
+            if lsn:
+                self._for_router.append(Committed(lsn))
+        while self._deferred:
+            waiting = self._deferred.popleft()
+            self._deliver(waiting.peer, waiting.envelope)
+
+    def _deliver(self, peer: bytes, envelope: Envelope) -> None:
+        queue = self.mail if peer == CLIENT else self._for_broker
+        queue.append(Received(b"", envelope))
+
+    def close(self) -> None:
+        """Slots end with what they run; what is accepted stays in the journal."""
+        self._slots.close()
+        if self._journal is not None:
+            self._journal.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+
+class _Port:
+    """The client's way to machines that work while he waits."""
+
+    def __init__(self, machines: Machines) -> None:
+        self._machines = machines
+
+    def send(self, envelope: Envelope) -> None:
+        self._machines.send(envelope)
+
+    def wait(self, timeout_ms: int) -> bool:
+        until = time.monotonic() + timeout_ms / 1000
+        while not self._machines.mail:
+            self._machines.turn(until)
+            if time.monotonic() >= until:
+                break
+        return bool(self._machines.mail)
+
+    def receive(self) -> Iterator[Event]:
+        while self._machines.mail:
+            yield self._machines.mail.popleft()
+
+    def flush(self) -> None: ...
+
+    def reconnect(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class LocalRunner(PipelineManager):
+    """Runs jobs in this process' own slots; the face of a PipelineManager.
+
+    *slots* (default: the CPUs this process may use) is how many jobs run at once. *workers*,
+    *store* and *store_configuration* are as for a Broker. With a *directory* everything
+    accepted is durable there, and what was not finished goes on with the next LocalRunner of
+    that directory. Use it in a `with` block: its slots end with it.
+
+    Raises DefinitionError for arguments that make no sense, ClusterError if another run has
+    the directory.
+    """
+
+    def __init__(
+        self,
+        slots: int | None = None,
+        *,
+        workers: str | ModuleType | Iterable[str | ModuleType] = (),
+        store: StoreSpec = None,
+        store_configuration: Mapping[str, Any] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        count = len(os.sched_getaffinity(0)) if slots is None else slots
+        if type(count) is not int or count < 1:
+            raise DefinitionError(f"An embedded run needs at least one slot, not {slots!r}.")
+        listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
+        configuration = dict(store_configuration or {})
+        check_plain("store_configuration", configuration)
+        here = os.getcwd()
+        setup = Setup(
+            [here, *(entry or here for entry in sys.path)],
+            [w if isinstance(w, str) else w.__name__ for w in listed],
+            store_spec(store),
+            configuration,
+        )
+        place = None if directory is None else Path(directory).absolute()
+        self._machines = Machines(setup, count, place, limits)
+        super().__init__(port=_Port(self._machines), limits=self._machines.limits)
+
+    def close(self) -> None:
+        """End the slots; jobs that run are killed."""
+        self._machines.close()
+
+
+def run(
+    graph: Pipeline | Job | Sequence[Job],
+    *,
+    workers: str | ModuleType | Iterable[str | ModuleType] = (),
+    store: StoreSpec = None,
+    store_configuration: Mapping[str, Any] | None = None,
+    slots: int | None = None,
+    directory: str | os.PathLike[str] | None = None,
+    on: str | None = None,
+    timeout: float | None = None,
+    raise_on_failure: bool = True,
+) -> Any:
+    """Run jobs and return what came of them.
+
+    A Job gives its result, several jobs a list of theirs, a Pipeline its `Results` (a mapping
+    of jobs to results with `state`, `duration` and `failed`). It runs in slots of this process,
+    unless *on* is the address of a Router or `PYPELININ_API` is set. The other arguments are
+    those of `LocalRunner`; on a cluster they are the Brokers' and not looked at here.
+
+    Raises the first JobError at the end (not with *raise_on_failure* False, for a Pipeline),
+    TimeoutError after *timeout* seconds, DefinitionError, ClusterError.
+    """
+    api = on or os.environ.get("PYPELININ_API")
+    manager: PipelineManager
+    if api:
+        manager = PipelineManager(api)
+    else:
+        manager = LocalRunner(
+            slots, workers=workers, store=store, store_configuration=store_configuration,
+            directory=directory,
+        )  # fmt: skip
+    with manager:
+        return run_with(manager, graph, timeout, raise_on_failure)
+
+
+def run_with(
+    manager: PipelineManager,
+    graph: Pipeline | Job | Sequence[Job],
+    timeout: float | None,
+    raise_on_failure: bool,
+) -> Any:
+    """Start *graph* and wait for its end."""
+    if isinstance(graph, Pipeline):
+        manager.start(graph)
+        manager.wait(graph, timeout, raise_on_failure=raise_on_failure)
+        return manager.results(graph)
+    targets = [graph] if isinstance(graph, Job) else list(graph)
+    pipeline = Pipeline(targets, results=targets)
+    manager.start(pipeline)
+    manager.wait(pipeline, timeout, raise_on_failure=False)
+    found = manager.results(pipeline)
+    if found.failed:
+        raise next(iter(found.failed.values()))
+    return found[graph] if isinstance(graph, Job) else [found[job] for job in targets]
