@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pypelinin.errors import DefinitionError as DefinitionError
     from pypelinin.errors import JobError as JobError
     from pypelinin.errors import PypelininError as PypelininError
+    from pypelinin.executor import Executor as Executor
     from pypelinin.graph.job import Job as Job
     from pypelinin.graph.shell import shell as shell
     from pypelinin.local import LocalRunner as LocalRunner
@@ -32,6 +33,7 @@ _HOMES = {
     "Broker": "runtime.node",
     "ClusterError": "errors",
     "DefinitionError": "errors",
+    "Executor": "executor",
     "Job": "graph.job",
     "LocalRunner": "local",
     "JobError": "errors",

@@ -7,6 +7,7 @@ journal, if a directory is given, is committed inline.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
@@ -85,6 +86,8 @@ class Machines:
         self._slots = Slots(setup, "local")
         self._deferred: deque[SendAfter] = deque()
         self._stopped = False
+        self.woken = False
+        """Somebody called `wake`: who waits looks up."""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._obey_router(first)
 
@@ -111,7 +114,8 @@ class Machines:
 
     def wake(self) -> None:
         """From any thread: end the `turn` that sleeps."""
-        os.write(self._wake_write, b"\0")
+        with contextlib.suppress(OSError):  # it is full, or closed
+            os.write(self._wake_write, b"\0")
 
     def turn(self, until: float) -> None:
         """Work off what there is; if that is nothing, sleep until something happens.
@@ -147,6 +151,7 @@ class Machines:
         ready = {fd for fd, _ in poller.poll(min(timeout_ms + 0.999, 3_600_000))}
         if self._wake_read in ready:
             os.read(self._wake_read, 65536)
+            self.woken = True
         return self._slots.read(time.monotonic(), ready)
 
     def _obey_broker(self, commands: Iterable[Command], now: float) -> None:
@@ -215,15 +220,21 @@ class _Port:
 
     def wait(self, timeout_ms: int) -> bool:
         until = time.monotonic() + timeout_ms / 1000
-        while not self._machines.mail:
-            self._machines.turn(until)
-            if time.monotonic() >= until:
+        machines, machines.woken = self._machines, False
+        while not machines.mail:
+            machines.turn(until)
+            if machines.woken or time.monotonic() >= until:
                 break
         return bool(self._machines.mail)
 
     def receive(self) -> Iterator[Event]:
         while self._machines.mail:
             yield self._machines.mail.popleft()
+
+    def let_wake(self) -> None: ...
+
+    def wake(self) -> None:
+        self._machines.wake()
 
     def flush(self) -> None: ...
 

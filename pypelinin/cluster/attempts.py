@@ -124,6 +124,9 @@ class Attempts:
             position = begin + i
             number, job = lot.runs[position], lot.jobs[position]
             run = self.runs.by_number[number]
+            if job in run.cancelling:
+                judged[i] = states.CANCELLED
+                continue
             tried = run.failed_again[job] + again.get((number, job), 0)
             if tried < run.kind(job).retries and not run.cancelled:
                 judged[i] = states.AGAIN

@@ -40,6 +40,7 @@ from pypelinin.wire.messages import (
     JobsOut,
     JobsReturned,
     JoinBroker,
+    KillJobs,
     Leave,
     Progress,
     Refused,
@@ -196,6 +197,9 @@ class Broker:
             case DropJobs(fences):
                 for fence in fences:
                     commands += self._give_back(fence)
+            case KillJobs(fences):
+                for fence in fences:
+                    commands += self._kill_job(fence)
             case ForgetRuns(runs):
                 for number in runs:
                     self.runs.pop(number, None)
@@ -265,6 +269,20 @@ class Broker:
             self._unbegun(self.lots[fence])
             return []
         return [RecallLot(slot) for slot, held in self.ledger.granted.items() if held == fence]
+
+    def _kill_job(self, fence: int) -> list[Command]:
+        """End one attempt. What is not begun goes back to the Router, which knows what to do."""
+        for lot in self.lots.values():
+            if not lot.fence <= fence < lot.fence + lot.end or lot.finished:
+                continue
+            if lot.fence in self._waiting:
+                self._unbegun(lot)
+                return []
+            slots = [slot for slot, held in self.ledger.granted.items() if held == lot.fence]
+            if fence - lot.fence == len(lot.statuses):
+                return [RecallLot(slot) for slot in slots] + [KillSlot(slot) for slot in slots]
+            return [RecallLot(slot) for slot in slots]
+        return []
 
     def _unbegun(self, lot: HeldJobs) -> None:
         """Nothing more of *lot* will run here."""

@@ -57,6 +57,8 @@ class Client:
         self.finished_news: list[RunStatus] = []
         self.outcomes: dict[str, dict[int, tuple[int, bytes, Failure | None]]] = {}
         """(status, packed result, failure) of the jobs of each followed run, as they come."""
+        self.told: dict[str, None] = {}
+        """Followed runs of which there is something new in `outcomes`."""
         self.heard_at = 0.0
         self._next = first_request
         self._pending: dict[int, _Pending] = {}
@@ -86,6 +88,17 @@ class Client:
         """Keep the outcomes of the jobs of these runs."""
         for run in runs:
             self.outcomes.setdefault(run, {})
+
+    def dismiss(self, number: int) -> None:
+        """The answer to this request is of no interest."""
+        self._polls.add(number)
+
+    def forget(self, run: str) -> None:
+        """Follow *run* no more."""
+        self.outcomes.pop(run, None)
+        self.told.pop(run, None)
+        self.watched.pop(run, None)
+        self._unfinished.pop(run, None)
 
     def handle(self, batch: Sequence[Event], now: float) -> list[Command]:
         for event in batch:
@@ -128,6 +141,7 @@ class Client:
         if known is None or len(told.jobs) != len(told.statuses):
             return
         results = told.results or (b"",) * len(told.jobs)
+        self.told[told.run] = None
         why = {failed.job: failed.failure for failed in told.failures}
         for job, status, result in zip(told.jobs, told.statuses, results, strict=False):
             known[job] = (status, result, why.get(job))
@@ -154,7 +168,7 @@ class Client:
 
     def poll(self, now: float, every_s: float) -> list[Command]:
         """Ask about unfinished runs that are watched, at most that often."""
-        if now < self._poll_at or self._polls or not self._unfinished:
+        if now < self._poll_at or not self._unfinished or self._polls & self._pending.keys():
             return []
         self._poll_at = now + every_s
         chosen = list(self._unfinished)

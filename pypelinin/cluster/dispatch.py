@@ -22,8 +22,8 @@ from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.wire.codec import Record
-from pypelinin.wire.messages import DropJobs, Progress
-from pypelinin.wire.rows import LotsClosed
+from pypelinin.wire.messages import DropJobs, KillJobs, Progress
+from pypelinin.wire.rows import CancelledJobs, LotsClosed
 
 
 class Dispatch:
@@ -59,6 +59,8 @@ class Dispatch:
             dead = [j for j in jobs if j < len(run.states) and run.states[j] == states.OPEN]
             self._planning.settle(run.number, dead, bytes((states.CANCELLED,)) * len(dead))
             return
+        if run.cancelling:
+            jobs = self._without_cancelled(run, list(jobs))
         groups: dict[int, array[int]] = {}
         size, known = len(run.states), run.states
         for job in jobs:
@@ -75,6 +77,44 @@ class Dispatch:
             self.queues.add(
                 header.kinds[kind], header.submitter, run.number, group, first, run.widest
             )
+
+    def _without_cancelled(self, run: RunRecord, jobs: list[int]) -> list[int]:
+        """Jobs came back from a node that were to end there: they have."""
+        dead = array("I", [job for job in jobs if job in run.cancelling])
+        if dead:
+            self.end_jobs(run, dead, array("I"))
+        return [job for job in jobs if job not in dead]
+
+    def end_jobs(self, run: RunRecord, jobs: array[int], out: array[int]) -> None:
+        """*jobs* are cancelled now, *out* as soon as their nodes have ended them."""
+        self._scribe.write([CancelledJobs(run.number, jobs, out)])
+        self._planning.settle(run.number, jobs, bytes((states.CANCELLED,)) * len(jobs))
+        if run.followers:
+            self.told.setdefault(run.number, []).extend((job, states.CANCELLED) for job in jobs)
+
+    def cancel_jobs(self, run: RunRecord, jobs: Iterable[int]) -> None:
+        """End single jobs of a run, wherever they are."""
+        wanted = [j for j in dict.fromkeys(jobs) if j < len(run.states)]
+        queued = {job for job in wanted if run.states[job] == states.QUEUED}
+        if queued:
+            for number, taken in self.queues.drop({run.number}):
+                for job in taken:
+                    run.set_state(job, states.OPEN)
+                self.enqueue(run, [job for job in taken if job not in queued])
+                assert number == run.number
+        waiting = array("I", [job for job in wanted if run.states[job] == states.OPEN])
+        out = array("I", [job for job in wanted if run.states[job] == states.OUT])
+        self.end_jobs(run, waiting, out)
+        for peer in self._desk.peers.values():
+            lots = self._state.attempts.of_node(peer.node) if peer.node and out else []
+            fences = [
+                lot.fence + i
+                for lot in lots
+                for i in range(lot.next, len(lot.jobs))
+                if lot.runs[i] == run.number and lot.jobs[i] in out
+            ]
+            if fences:
+                self._desk.tell(peer, KillJobs(tuple(fences)))
 
     def progressed(self, node: int, items: Iterable[Progress], now: float) -> None:
         """Outcomes of lots: into the journal, to the Pipeliners, or tried again later."""

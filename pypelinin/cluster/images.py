@@ -30,7 +30,7 @@ def run_image(run: RunRecord) -> RunImage:
         run.number, run.header_bytes, run.at, tuple(parts),
         bytes(run.states.translate(_WITHOUT_QUEUES)), _flat(run.failed_again), _flat(run.lost),
         failures, run.cancelled, run.finished_at, run.assignment, run.lsn, _flat(run.floors),
-        array("I", run.results), tuple(run.results.values()),
+        array("I", run.results), tuple(run.results.values()), array("I", run.cancelling),
     )  # fmt: skip
 
 
@@ -101,6 +101,7 @@ def _restore_run(state: State, image: RunImage) -> None:
     run.assignment, run.lsn = image.assignment, image.lsn
     run.floors = _pairs(image.floors)
     run.failed_again, run.lost = Counter(_pairs(image.failed_again)), Counter(_pairs(image.lost))
+    run.cancelling = dict.fromkeys(image.cancelling)
     run.results = dict(zip(image.result_jobs, image.results, strict=True))
     run.failures = {failed.job: failed.failure for failed in image.failures}
     if run.complete:

@@ -42,6 +42,7 @@ from pypelinin.wire.messages import (
     AddJob,
     AddPipeline,
     Cancel,
+    CancelJobs,
     Cluster,
     Configuration,
     GetCluster,
@@ -220,6 +221,8 @@ class Router:
                 self.scribe.answer(peer, self._cluster(message, now))
             case Cancel():
                 self._cancel(peer, message, now)
+            case CancelJobs():
+                self._cancel_jobs(peer, message, now)
             case GetConfiguration():
                 self._configuration(peer, message, now)
             case JoinBroker():
@@ -298,6 +301,14 @@ class Router:
         self.dispatch.cancel(fresh)
         self._plan(now)
         rows = answers.statuses(runs[:BATCH_ROWS_MAX])
+        self.scribe.answer(peer, Status(message.request, rows))
+
+    def _cancel_jobs(self, peer: bytes, message: CancelJobs, now: float) -> None:
+        run = self.state.runs.get(message.run)
+        if run is not None and run.open and not run.cancelled:
+            self.dispatch.cancel_jobs(run, message.jobs)
+            self._plan(now)
+        rows = answers.statuses([run] if run is not None else [])
         self.scribe.answer(peer, Status(message.request, rows))
 
     def _cluster(self, message: GetCluster, now: float) -> Cluster:

@@ -30,6 +30,7 @@ from pypelinin.wire.definitions import (
 )
 from pypelinin.wire.messages import Added, AddPipeline, RunStatus
 from pypelinin.wire.rows import (
+    CancelledJobs,
     CancelledRuns,
     FailedJob,
     FinishedRun,
@@ -73,6 +74,8 @@ class RunRecord:
     floors: dict[int, int] = field(default_factory=dict)
     """The lowest fence that may still be adopted, of jobs that were tried before."""
     cancelled: bool = False
+    cancelling: dict[int, None] = field(default_factory=dict)
+    """Jobs on nodes that shall end: a failure of theirs is a cancel."""
     finished_at: float = 0.0
     assignment: int = 0
     watchers: dict[bytes, None] = field(default_factory=dict)
@@ -291,6 +294,13 @@ class Runs:
             case Forgotten(runs):
                 for number in runs:
                     self._forget(number)
+            case CancelledJobs(number, jobs, out):
+                run = self.by_number[number]
+                run.lsn = lsn
+                run.cancelling.update(dict.fromkeys(out))
+                for job in jobs:
+                    run.cancelling.pop(job, None)
+                    run.set_state(job, states.CANCELLED)
             case Released(number, jobs):
                 run = self.by_number[number]
                 for job in jobs:
@@ -339,6 +349,7 @@ class Runs:
         run.finished_at = row.at
         run.lsn = lsn
         run.failed_again.clear()
+        run.cancelling.clear()
         run.lost.clear()
         run.floors.clear()
         run.assignment = 0  # from here on it never changes: its image is taken once

@@ -15,6 +15,7 @@ from pypelinin.graph import states
 from pypelinin.wire.codec import Record
 from pypelinin.wire.rows import (
     Assigned,
+    CancelledJobs,
     CancelledRuns,
     Epoch,
     FinishedRun,
@@ -31,7 +32,9 @@ from pypelinin.wire.rows import (
 )
 
 _OF_ATTEMPTS = frozenset((HandedOut, JobsEnded, LotsClosed, GivenUp))
-_OF_RUNS = frozenset((Submitted, PartAdded, CancelledRuns, FinishedRun, Forgotten, Released))
+_OF_RUNS = frozenset(
+    (CancelledJobs, Submitted, PartAdded, CancelledRuns, FinishedRun, Forgotten, Released)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class State:
                     run.number, run.header_bytes, run.missing, run.cancelled, run.finished_at,
                     bytes(run.states).replace(bytes((states.QUEUED,)), bytes((states.OPEN,))),
                     dict(run.failed_again), dict(run.lost), dict(run.failures), run.assignment,
-                    dict(run.results),
+                    dict(run.results), dict(run.cancelling),
                 )
                 for run in self.runs.by_number.values()
             },

@@ -214,7 +214,19 @@ class PeerSocket:
         self.address = api.replace("localhost", "127.0.0.1")
         self.context = new_context()
         self._outbox = _Outbox()
+        self._wake: tuple[int, int] | None = None
         self.socket = self._connect()
+
+    def let_wake(self) -> None:
+        """From now on `wake` ends a `wait`."""
+        if self._wake is None:
+            self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def wake(self) -> None:
+        """End the `wait` that sleeps, or the next one; from any thread."""
+        if self._wake is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._wake[1], b"\0")
 
     def _connect(self) -> zmq.Socket[bytes]:
         socket = self.context.socket(zmq.DEALER)
@@ -263,7 +275,13 @@ class PeerSocket:
 
     def wait(self, timeout_ms: int) -> bool:
         """Sleep until there is something to receive (or room to send), or the time is over."""
-        return bool(zmq.zmq_poll([(self.socket, self.interest)], timeout_ms))
+        if self._wake is None:
+            return bool(zmq.zmq_poll([(self.socket, self.interest)], timeout_ms))
+        woken = self._wake[0]
+        found = dict(zmq.zmq_poll([(self.socket, self.interest), (woken, READ)], timeout_ms))
+        if woken in found:
+            os.read(woken, 65536)
+        return self.socket in found
 
     @property
     def interest(self) -> int:
@@ -283,3 +301,6 @@ class PeerSocket:
     def close(self) -> None:
         self.socket.close()
         self.context.term()
+        for fd in self._wake or ():
+            os.close(fd)
+        self._wake = None

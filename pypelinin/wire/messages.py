@@ -118,6 +118,15 @@ class Cancel(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class CancelJobs(Record):
+    """End these jobs of a run, running or not; answered by the run's Status."""
+
+    request: int
+    run: str
+    jobs: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class GetCluster(Record):
     request: int
 
@@ -407,6 +416,13 @@ class DropJobs(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class KillJobs(Record):
+    """End the attempts with these fences if they run; give back what is behind them."""
+
+    fences: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetRuns(Record):
     runs: Ints
 
@@ -504,6 +520,8 @@ MESSAGES: dict[str, type[Record]] = {
     "pipeline finished": PipelineFinished,
     "get pipelines": GetPipelines,
     "cancel": Cancel,
+    "cancel jobs": CancelJobs,
+    "kill job": KillJobs,
     "get cluster": GetCluster,
     "cluster": Cluster,
     "get definition": GetDefinition,

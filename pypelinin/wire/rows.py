@@ -156,6 +156,15 @@ class Released(Record):
     jobs: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class CancelledJobs(Record):
+    """*jobs* will not start; *out* are on nodes and count as cancelled unless they succeed."""
+
+    number: int
+    jobs: Ints
+    out: Ints
+
+
 ROWS: dict[int, type[Record]] = {
     1: Epoch,
     2: Joined,
@@ -171,6 +180,7 @@ ROWS: dict[int, type[Record]] = {
     12: FinishedRun,
     13: Forgotten,
     14: Released,
+    15: CancelledJobs,
 }
 _TAGS = {cls: tag for tag, cls in ROWS.items()}
 
@@ -209,6 +219,7 @@ class RunImage(Record):
     floors: tuple[int, ...] = ()
     result_jobs: Ints = field(default_factory=lambda: array("I"))
     results: tuple[bytes, ...] = ()
+    cancelling: Ints = field(default_factory=lambda: array("I"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,482 @@
+"""A `concurrent.futures.Executor` on a cluster, or on slots of this process.
+
+    with Executor() as executor:
+        print(list(executor.map(square, range(10))))
+
+One thread talks to the Router; what is submitted while it is busy goes out as one run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+import weakref
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import Executor as BaseExecutor
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from pypelinin.client.manager import PipelineManager
+from pypelinin.client.results import Outcome, error_of
+from pypelinin.errors import ClusterError, DefinitionError, NotPicklable, PypelininError
+from pypelinin.graph import states
+from pypelinin.graph.fingerprint import digest
+from pypelinin.graph.job import checked_labels, checked_priority, checked_retries
+from pypelinin.ids import new_id
+from pypelinin.local import LocalRunner
+from pypelinin.runtime.functions import Functions, pack_call
+from pypelinin.runtime.values import unpack_value
+from pypelinin.wire.codec import pack_plain, pack_record
+from pypelinin.wire.definitions import (
+    PART_BYTES_MAX,
+    PART_JOBS_MAX,
+    Details,
+    Header,
+    Kind,
+    Structure,
+    call_worker,
+)
+
+T = TypeVar("T")
+BATCH_BYTES_MAX = PART_BYTES_MAX // 2
+IDLE_S = 3600.0
+
+
+class Options(NamedTuple):
+    """What the jobs of an executor ask for; see Job."""
+
+    labels: Mapping[str, str] = {}
+    retries: int = 0
+    priority: int = 0
+
+
+class _Call(NamedTuple):
+    future: JobFuture
+    function: str
+    packed_function: bytes
+    payload: bytes
+    options: Options
+
+
+class JobFuture(Future[Any]):
+    """A Future whose `cancel` also ends a job that runs already."""
+
+    _on_cancel: Callable[[JobFuture], None] | None = None
+    place: tuple[str, int] | None = None
+    """(run, job), once it is submitted."""
+
+    def cancel(self) -> bool:
+        """Cancel it, running or not; False if it has ended."""
+        if not super().cancel():
+            return False
+        if self._on_cancel is not None:
+            self._on_cancel(self)
+        return True
+
+
+class Executor(BaseExecutor):
+    """Calls functions on a cluster, or in slots of this process.
+
+    *max_workers* is how many slots this process runs (default: its CPUs), or on a cluster how
+    many jobs are there at once (default: no bound). *api* is the address of a Router; without
+    it `PYPELININ_API`, else the calls run here. With a *directory* they are durable here, too.
+    *labels*, *retries* and *priority* are as for a Job; `options` gives a view with others.
+
+    Results, exceptions and shutdown are as in `concurrent.futures`, but: `cancel` of a future
+    ends running work; a slot that dies fails only the call that it ran (`Killed`); an exception
+    whose class does not exist here comes as `Failed` with its name and text.
+
+    Raises DefinitionError for arguments that make no sense, Unreachable if no Router answers.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        api: str | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        retries: int = 0,
+        priority: int = 0,
+    ) -> None:
+        if max_workers is not None and (type(max_workers) is not int or max_workers < 1):
+            raise DefinitionError(f"max_workers is at least 1, not {max_workers!r}.")
+        self._options = _checked(labels or {}, retries, priority)
+        self._functions = Functions()
+        api = api or os.environ.get("PYPELININ_API")
+        self._thread = _Thread(api, max_workers, directory)
+        self._thread.begin()
+        self._finalizer = weakref.finalize(self, _Thread.abandon, self._thread)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._submit(self._options, fn, args, kwargs)
+
+    def _submit(
+        self,
+        options: Options,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[Any]:
+        future = JobFuture()
+        try:
+            name, packed = self._functions.function(fn)
+            payload = pack_call("A call", args, kwargs, {})
+        except NotPicklable as error:
+            self._thread.check_open()
+            future.set_exception(error)
+            return future
+        self._thread.put(_Call(future, name, packed, payload, options))
+        return future
+
+    def options(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        retries: int | None = None,
+        priority: int | None = None,
+    ) -> BaseExecutor:
+        """The same executor for calls with other options."""
+        old = self._options
+        new = _checked(
+            old.labels if labels is None else labels,
+            old.retries if retries is None else retries,
+            old.priority if priority is None else priority,
+        )
+        return _View(self, new)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """As in `concurrent.futures`; *chunksize* calls are one job.
+
+        With *buffersize* only so many jobs are ahead of the results that were taken.
+        """
+        return _map(self.submit, fn, iterables, timeout, chunksize, buffersize)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._thread.end(cancel_futures)
+        if wait:
+            self._thread.join()
+            self._finalizer.detach()
+
+
+class _View(BaseExecutor):
+    """An executor with other options; shares the thread of the first."""
+
+    def __init__(self, executor: Executor, options: Options) -> None:
+        self._executor = executor
+        self._options = options
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._executor._submit(self._options, fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        return _map(self.submit, fn, iterables, timeout, chunksize, buffersize)
+
+
+def _checked(labels: Mapping[str, str], retries: int, priority: int) -> Options:
+    return Options(checked_labels(labels), checked_retries(retries), checked_priority(priority))
+
+
+# --- map ---------------------------------------------------------------------------------
+
+
+def _call_each(fn: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+    return [fn(*args) for args in calls]
+
+
+def _map(
+    submit: Callable[..., Future[Any]],
+    fn: Callable[..., T],
+    iterables: Sequence[Iterable[Any]],
+    timeout: float | None,
+    chunksize: int,
+    buffersize: int | None,
+) -> Iterator[T]:
+    if chunksize < 1:
+        raise ValueError("chunksize must be >= 1.")
+    if buffersize is not None and buffersize < 1:
+        raise ValueError("buffersize must be None or > 0")
+    until = None if timeout is None else time.monotonic() + timeout
+    calls = zip(*iterables, strict=False)
+    if chunksize == 1:
+        jobs = (submit(fn, *args) for args in calls)
+    else:
+        each = partial(_call_each, fn)
+        jobs = (submit(each, chunk) for chunk in _chunks(calls, chunksize))
+    ahead = deque(jobs if buffersize is None else itertools.islice(jobs, buffersize))
+    return _results(ahead, jobs, until, chunksize > 1)
+
+
+def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    while chunk := list(itertools.islice(calls, size)):
+        yield chunk
+
+
+def _results(
+    ahead: deque[Future[Any]], more: Iterator[Future[Any]], until: float | None, chunked: bool
+) -> Iterator[Any]:
+    try:
+        while ahead:
+            left = None if until is None else until - time.monotonic()
+            result = ahead[0].result(left)
+            del ahead[0]
+            ahead.extend(itertools.islice(more, 1))
+            if chunked:
+                yield from result
+            else:
+                yield result
+    finally:
+        for future in ahead:
+            future.cancel()
+
+
+# --- the thread ----------------------------------------------------------------------------
+
+
+class _Thread:
+    """Talks to the Router: sends what was put, and resolves futures.
+
+    It knows no Executor, so that one that is thrown away ends it.
+    """
+
+    def __init__(
+        self, api: str | None, max_workers: int | None, directory: str | os.PathLike[str] | None
+    ) -> None:
+        self._api, self._directory = api, directory
+        self._max_workers = max_workers
+        self._calls: deque[_Call] = deque()
+        self._cancels: deque[JobFuture] = deque()
+        self._lock = threading.Lock()
+        self._ending = False
+        self._error: BaseException | None = None
+        self._ready = threading.Event()
+        self._asleep = False
+        self._manager: PipelineManager | None = None
+        self._runs: dict[str, dict[int, JobFuture]] = {}
+        self._count = 0
+        self._thread = threading.Thread(target=self._work, name="pypelinin-executor", daemon=True)
+
+    # --- from any thread -----------------------------------------------------------------
+
+    def begin(self) -> None:
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            raise self._error
+
+    def check_open(self) -> None:
+        if self._ending:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._error is not None:
+            raise ClusterError(f"The executor broke: {self._error}") from self._error
+
+    def put(self, call: _Call) -> None:
+        with self._lock:
+            self.check_open()
+            call.future._on_cancel = self._cancelled
+            self._calls.append(call)
+        self._wake()
+
+    def _cancelled(self, future: JobFuture) -> None:
+        self._cancels.append(future)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._asleep and self._manager is not None:
+            self._asleep = False
+            self._manager.wake()
+
+    def end(self, cancel_futures: bool) -> None:
+        with self._lock:
+            self._ending = True
+            futures = [call.future for call in self._calls]
+        if cancel_futures:
+            for run in list(self._runs.values()):
+                futures += list(run.values())
+            for future in futures:
+                future.cancel()
+        if self._manager is not None:
+            self._manager.wake()
+
+    def join(self) -> None:
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def abandon(self) -> None:
+        """Nobody has the executor any more."""
+        self.end(cancel_futures=False)
+
+    # --- in the thread -------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            if self._api:
+                self._manager = PipelineManager(self._api)
+                self._manager.configuration()
+            else:
+                self._manager = LocalRunner(self._max_workers, directory=self._directory)
+        except BaseException as error:
+            self._error = error
+            self._ready.set()
+            return
+        self._manager.let_wake()
+        self._ready.set()
+        try:
+            while not (self._ending and not self._calls and not self._runs):
+                self._turn(self._manager)
+        except BaseException as error:
+            self._error = error
+            self._give_up(error)
+        finally:
+            with contextlib.suppress(PypelininError, OSError):
+                self._manager.close()
+
+    def _turn(self, manager: PipelineManager) -> None:
+        self._cancel_jobs(manager)
+        batch = self._batch()
+        if batch:
+            self._start(manager, batch)
+        self._asleep = True
+        news = bool(self._calls and self._has_room) or bool(self._cancels)
+        manager.converse(0.0 if news else IDLE_S)
+        self._asleep = False
+        self._resolve(manager)
+
+    @property
+    def _has_room(self) -> bool:
+        return not self._api or self._max_workers is None or self._count < self._max_workers
+
+    def _batch(self) -> list[_Call]:
+        """What was put and not cancelled since, as far as it fits into one run."""
+        batch: list[_Call] = []
+        size = 0
+        room = PART_JOBS_MAX
+        if self._api and self._max_workers is not None:
+            room = self._max_workers - self._count
+        while self._calls and size < BATCH_BYTES_MAX and len(batch) < room:
+            call = self._calls.popleft()
+            if call.future.cancelled():
+                call.future.set_running_or_notify_cancel()
+                continue
+            batch.append(call)
+            size += len(call.payload)
+        return batch
+
+    def _start(self, manager: PipelineManager, batch: list[_Call]) -> None:
+        run = new_id(os.urandom)
+        header, part = compiled(run, manager.submitter, batch)
+        self._runs[run] = {job: call.future for job, call in enumerate(batch)}
+        self._count += len(batch)
+        for job, call in enumerate(batch):
+            call.future.place = (run, job)
+        manager.submit_compiled(run, header, [part])
+
+    def _cancel_jobs(self, manager: PipelineManager) -> None:
+        jobs: dict[str, list[int]] = {}
+        while self._cancels:
+            future = self._cancels.popleft()
+            if future.place is not None and future.place[0] in self._runs:
+                jobs.setdefault(future.place[0], []).append(future.place[1])
+        for run, numbers in jobs.items():
+            manager.cancel_jobs(run, numbers)
+
+    def _resolve(self, manager: PipelineManager) -> None:
+        while manager.refused:
+            run, error = manager.refused.popitem()
+            for future in self._runs.pop(run, {}).values():
+                self._count -= 1
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
+            manager.forget(run)
+        for run, outcomes in manager.take_outcomes():
+            futures = self._runs.get(run)
+            if futures is None:
+                continue
+            for job, outcome in outcomes.items():
+                future = futures.pop(job, None)
+                if future is not None:
+                    self._count -= 1
+                    resolve(run, job, future, outcome)
+            if not futures:
+                del self._runs[run]
+                manager.forget(run)
+
+    def _give_up(self, error: BaseException) -> None:
+        """The conversation is over: nothing will come any more."""
+        with self._lock:
+            calls, self._calls = self._calls, deque()
+        futures = [call.future for call in calls]
+        for run in self._runs.values():
+            futures += run.values()
+        self._runs.clear()
+        for future in futures:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+
+
+def resolve(run: str, job: int, future: Future[Any], outcome: Outcome) -> None:
+    """Give *future* what came of its job."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if outcome.status == states.DONE:
+        try:
+            future.set_result(unpack_value(outcome.result) if outcome.result else None)
+        except BaseException as error:
+            future.set_exception(error)
+        return
+    error = error_of(run, f"call {job}", outcome)
+    assert error is not None
+    if outcome.status == states.CANCELLED:
+        future.set_exception(CancelledError())
+    else:
+        future.set_exception(error.exception or error)
+
+
+def compiled(run: str, submitter: str, batch: Sequence[_Call]) -> tuple[bytes, tuple[bytes, bytes]]:
+    """(header, (structure, details)) of a run of calls that wait for nothing."""
+    kinds: dict[tuple[str, int], int] = {}
+    listed: list[Kind] = []
+    functions: dict[str, bytes] = {}
+    kind_of, ends = array("I"), array("I")
+    payloads: list[bytes] = []
+    size = 0
+    for call in batch:
+        key = (call.function, id(call.options))
+        if key not in kinds:
+            kinds[key] = len(listed)
+            worker = call_worker(Functions.version, call.function)
+            options = call.options
+            listed.append(Kind(worker, dict(options.labels), options.retries, options.priority))
+            functions[call.function] = call.packed_function
+        kind_of.append(kinds[key])
+        payloads.append(pack_plain([None, call.payload]))
+        size += len(payloads[-1])
+        ends.append(size)
+    jobs = len(batch)
+    joined = b"".join(payloads)
+    fingerprint = digest(run.encode())  # a batch is nobody's repetition
+    payload = Functions().header(b"m\xc0", functions)
+    header = Header(run, fingerprint, submitter, jobs, tuple(listed), payload, {})
+    structure = Structure(0, array("I", bytes(4 * (jobs + 1))), array("I"))
+    details = Details(0, kind_of if len(listed) > 1 else array("I"), ends, joined)
+    return pack_record(header), (pack_record(structure), pack_record(details))
