@@ -22,14 +22,14 @@ from concurrent.futures import Executor as BaseExecutor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from pypelinin.client.manager import PipelineManager
+from pypelinin.client.conversation import Conversation
 from pypelinin.client.results import Outcome, error_of
 from pypelinin.errors import ClusterError, DefinitionError, NotPicklable, PypelininError
 from pypelinin.graph import states
 from pypelinin.graph.fingerprint import digest
 from pypelinin.graph.job import checked_labels, checked_priority, checked_retries
 from pypelinin.ids import new_id
-from pypelinin.local import LocalRunner
+from pypelinin.local import LocalPort
 from pypelinin.runtime.functions import Functions, pack_call
 from pypelinin.runtime.values import unpack_value
 from pypelinin.wire.codec import pack_plain, pack_record
@@ -271,7 +271,7 @@ class _Thread:
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._asleep = False
-        self._manager: PipelineManager | None = None
+        self._manager: Conversation | None = None
         self._runs: dict[str, dict[int, JobFuture]] = {}
         self._count = 0
         self._thread = threading.Thread(target=self._work, name="pypelinin-executor", daemon=True)
@@ -331,15 +331,14 @@ class _Thread:
     def _work(self) -> None:
         try:
             if self._api:
-                self._manager = PipelineManager(self._api)
+                self._manager = Conversation(self._api)
                 self._manager.configuration()
             else:
-                self._manager = LocalRunner(self._max_workers, directory=self._directory)
+                self._manager = self._embedded()
         except BaseException as error:
             self._error = error
             self._ready.set()
             return
-        self._manager.let_wake()
         self._ready.set()
         try:
             while not (self._ending and not self._calls and not self._runs):
@@ -351,7 +350,11 @@ class _Thread:
             with contextlib.suppress(PypelininError, OSError):
                 self._manager.close()
 
-    def _turn(self, manager: PipelineManager) -> None:
+    def _embedded(self) -> Conversation:
+        port = LocalPort(self._max_workers, directory=self._directory)
+        return Conversation(port=port, limits=port.limits)
+
+    def _turn(self, manager: Conversation) -> None:
         self._cancel_jobs(manager)
         batch = self._batch()
         if batch:
@@ -382,7 +385,7 @@ class _Thread:
             size += len(call.payload)
         return batch
 
-    def _start(self, manager: PipelineManager, batch: list[_Call]) -> None:
+    def _start(self, manager: Conversation, batch: list[_Call]) -> None:
         run = new_id(os.urandom)
         header, part = compiled(run, manager.submitter, batch)
         self._runs[run] = {job: call.future for job, call in enumerate(batch)}
@@ -391,7 +394,7 @@ class _Thread:
             call.future.place = (run, job)
         manager.submit_compiled(run, header, [part])
 
-    def _cancel_jobs(self, manager: PipelineManager) -> None:
+    def _cancel_jobs(self, manager: Conversation) -> None:
         jobs: dict[str, list[int]] = {}
         while self._cancels:
             future = self._cancels.popleft()
@@ -400,7 +403,7 @@ class _Thread:
         for run, numbers in jobs.items():
             manager.cancel_jobs(run, numbers)
 
-    def _resolve(self, manager: PipelineManager) -> None:
+    def _resolve(self, manager: Conversation) -> None:
         while manager.refused:
             run, error = manager.refused.popitem()
             for future in self._runs.pop(run, {}).values():
@@ -413,10 +416,9 @@ class _Thread:
             if futures is None:
                 continue
             for job, outcome in outcomes.items():
-                future = futures.pop(job, None)
-                if future is not None:
+                if job in futures:
                     self._count -= 1
-                    resolve(run, job, future, outcome)
+                    resolve(run, job, futures.pop(job), outcome)
             if not futures:
                 del self._runs[run]
                 manager.forget(run)
@@ -441,15 +443,15 @@ def resolve(run: str, job: int, future: Future[Any], outcome: Outcome) -> None:
     if outcome.status == states.DONE:
         try:
             future.set_result(unpack_value(outcome.result) if outcome.result else None)
-        except BaseException as error:
-            future.set_exception(error)
+        except BaseException as broken:  # opening a result is user code
+            future.set_exception(broken)
+        return
+    if outcome.status == states.CANCELLED:
+        future.set_exception(CancelledError())
         return
     error = error_of(run, f"call {job}", outcome)
     assert error is not None
-    if outcome.status == states.CANCELLED:
-        future.set_exception(CancelledError())
-    else:
-        future.set_exception(error.exception or error)
+    future.set_exception(error.exception or error)
 
 
 def compiled(run: str, submitter: str, batch: Sequence[_Call]) -> tuple[bytes, tuple[bytes, bytes]]:

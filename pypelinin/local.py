@@ -147,8 +147,9 @@ class Machines:
         poller.register(self._wake_read, select.POLLIN)
         for fd, out in self._slots.fds(now):
             poller.register(fd, select.POLLIN | select.POLLOUT if out else select.POLLIN)
-        timeout_ms = max(0.0, until - time.monotonic()) * 1000
-        ready = {fd for fd, _ in poller.poll(min(timeout_ms + 0.999, 3_600_000))}
+        left_ms = (until - time.monotonic()) * 1000
+        timeout_ms = 0 if left_ms <= 0 else int(min(left_ms, 3_600_000.0)) + 1
+        ready = {fd for fd, _ in poller.poll(timeout_ms)}
         if self._wake_read in ready:
             os.read(self._wake_read, 65536)
             self.woken = True
@@ -189,9 +190,8 @@ class Machines:
             self._journal.append(*rows)
             if self._deferred and not self._journal.commit():
                 raise ClusterError("The journal cannot be written; see the disk.")
-        if self._journal is None or self._deferred:
-            if lsn:
-                self._for_router.append(Committed(lsn))
+        if lsn and (self._journal is None or self._deferred):
+            self._for_router.append(Committed(lsn))
         while self._deferred:
             waiting = self._deferred.popleft()
             self._deliver(waiting.peer, waiting.envelope)
@@ -209,11 +209,34 @@ class Machines:
         os.close(self._wake_write)
 
 
-class _Port:
-    """The client's way to machines that work while he waits."""
+class LocalPort:
+    """The client's way to machines that work while he waits; the arguments are LocalRunner's."""
 
-    def __init__(self, machines: Machines) -> None:
-        self._machines = machines
+    def __init__(
+        self,
+        slots: int | None = None,
+        workers: str | ModuleType | Iterable[str | ModuleType] = (),
+        store: StoreSpec = None,
+        store_configuration: Mapping[str, Any] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        count = len(os.sched_getaffinity(0)) if slots is None else slots
+        if type(count) is not int or count < 1:
+            raise DefinitionError(f"An embedded run needs at least one slot, not {slots!r}.")
+        listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
+        configuration = dict(store_configuration or {})
+        check_plain("store_configuration", configuration)
+        here = os.getcwd()
+        setup = Setup(
+            [here, *(entry or here for entry in sys.path)],
+            [w if isinstance(w, str) else w.__name__ for w in listed],
+            store_spec(store),
+            configuration,
+        )
+        place = None if directory is None else Path(directory).absolute()
+        self._machines = Machines(setup, count, place, limits)
+        self.limits = self._machines.limits
 
     def send(self, envelope: Envelope) -> None:
         self._machines.send(envelope)
@@ -240,7 +263,8 @@ class _Port:
 
     def reconnect(self) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._machines.close()
 
 
 class LocalRunner(PipelineManager):
@@ -265,26 +289,8 @@ class LocalRunner(PipelineManager):
         directory: str | os.PathLike[str] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        count = len(os.sched_getaffinity(0)) if slots is None else slots
-        if type(count) is not int or count < 1:
-            raise DefinitionError(f"An embedded run needs at least one slot, not {slots!r}.")
-        listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
-        configuration = dict(store_configuration or {})
-        check_plain("store_configuration", configuration)
-        here = os.getcwd()
-        setup = Setup(
-            [here, *(entry or here for entry in sys.path)],
-            [w if isinstance(w, str) else w.__name__ for w in listed],
-            store_spec(store),
-            configuration,
-        )
-        place = None if directory is None else Path(directory).absolute()
-        self._machines = Machines(setup, count, place, limits)
-        super().__init__(port=_Port(self._machines), limits=self._machines.limits)
-
-    def close(self) -> None:
-        """End the slots; jobs that run are killed."""
-        self._machines.close()
+        port = LocalPort(slots, workers, store, store_configuration, directory, limits)
+        super().__init__(port=port, limits=port.limits)
 
 
 def run(

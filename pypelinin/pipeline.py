@@ -64,8 +64,8 @@ class Pipeline:
 
     *labels* are for people and show in lists; *priority* and *retries* are the defaults
     of its jobs. *results* are the jobs of functions whose results are wanted (None: all);
-    the others' go when nobody reads them any more. Raises Cycle (a ValueError) with the path if the jobs wait for each
-    other, DefinitionError for what is not a graph of jobs.
+    the others' go when nobody reads them any more. Raises Cycle (a ValueError) with the path
+    if the jobs wait for each other, DefinitionError for what is not a graph of jobs.
 
     Two pipelines are equal if graph and data are. What the cluster says about it stands
     in `id`, `state`, `error`, `started_at`, `finished_at` and `duration`, kept up to date
@@ -74,7 +74,7 @@ class Pipeline:
 
     def __init__(
         self,
-        graph: Mapping[Any, Jobs] | Iterable[tuple[Any, Jobs]],
+        graph: Mapping[Any, Jobs] | Iterable[Job | tuple[Any, Jobs]],
         data: Any = None,
         *,
         labels: Mapping[str, str] | None = None,
@@ -233,7 +233,7 @@ class Pipeline:
 
 
 def _read(
-    graph: Mapping[Any, Jobs] | Iterable[tuple[Any, Jobs]],
+    graph: Mapping[Any, Jobs] | Iterable[Job | tuple[Any, Jobs]],
 ) -> tuple[list[Job], list[tuple[Job, Job]]]:
     """(jobs in the order they are named, edges)."""
     jobs: dict[Job, Job] = {}

@@ -6,43 +6,29 @@ Every request has a deadline; none hangs. Use one manager for each thread.
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import time
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from pypelinin.client.described import rebuilt, take_status
 from pypelinin.client.progress import Bar
+from pypelinin.client.requests import Port, Requests
 from pypelinin.client.results import Outcome, Results, Source
 from pypelinin.client.verdicts import job_error, no_such_run, refusal_error
-from pypelinin.cluster.client import Client, Expired
-from pypelinin.cluster.events import Send
-from pypelinin.cluster.member import Reconnect
-from pypelinin.config import DEFAULT_API, VERSION, Limits
+from pypelinin.config import Limits
 from pypelinin.errors import (
     Cancelled,
-    ClusterError,
     DefinitionError,
     JobError,
     Lost,
-    PypelininError,
-    Unreachable,
 )
 from pypelinin.graph.fingerprint import digest
 from pypelinin.ids import new_id
-from pypelinin.machine import Command, Event
 from pypelinin.pipeline import Pipeline
-from pypelinin.runtime.functions import Functions
-from pypelinin.runtime.places import nearest_cluster
-from pypelinin.runtime.sockets import PeerSocket
 from pypelinin.runtime.values import pack_value
 from pypelinin.wire import messages
-from pypelinin.wire.codec import Blobs, Envelope, Record
+from pypelinin.wire.codec import Blobs, Record
 from pypelinin.wire.definitions import (
     BATCH_ROWS_MAX,
     Place,
@@ -58,35 +44,7 @@ POLL_S = 1.0
 R = TypeVar("R", bound=Record)
 
 
-def _running() -> str | None:
-    """The address of the cluster that `pypelinin up` keeps running for this user."""
-    found = nearest_cluster(Path.cwd())
-    return found.api if found else None
-
-
-class Port(Protocol):
-    """A way to a Router: a socket, or the machines of an embedded run."""
-
-    def send(self, envelope: Envelope) -> None: ...
-
-    def wait(self, timeout_ms: int) -> bool:
-        """Until there is something to receive, or the time is over."""
-        ...
-
-    def receive(self) -> Iterator[Event]: ...
-
-    def let_wake(self) -> None: ...
-
-    def wake(self) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def reconnect(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class PipelineManager:
+class PipelineManager(Requests):
     """Starts pipelines on the cluster at *api* and follows them.
 
     Without *api* that is `PYPELININ_API`, else what this user started with `pypelinin up`,
@@ -104,24 +62,10 @@ class PipelineManager:
         limits: Limits | None = None,
         port: Port | None = None,
     ) -> None:
-        self.api = (
-            "" if port else api or os.environ.get("PYPELININ_API") or _running() or DEFAULT_API
-        )
-        self.broadcast = broadcast
-        self.limits = limits or Limits()
-        self._deadline_s = self.limits.client_deadline_s if deadline_s is None else deadline_s
-        self._submitter = _submitter()
-        self._client = Client(self.limits)
-        self._functions: Functions | None = None
-        self._added: dict[int, str] = {}
-        self._fetching: dict[int, str] = {}
-        self.refused: dict[str, PypelininError] = {}
-        """Runs that were submitted compiled and not accepted."""
-        self._peer: Port = port or PeerSocket(self.api)
+        super().__init__(api, broadcast, deadline_s, limits, port)
         self._pipelines: dict[str, Pipeline] = {}
         self._doubles: dict[str, list[Pipeline]] = {}
         self._finished = 0
-        self._configuration: messages.Configuration | None = None
         self._update_at = 0.0
 
     # --- the original's interface ------------------------------------------------------
@@ -378,110 +322,6 @@ class PipelineManager:
         """Nodes, queues and versions."""
         return self._ask(messages.GetCluster, messages.Cluster)
 
-    def configuration(self) -> messages.Configuration:
-        """What the Router tells everybody: cluster id, version, broadcast address, values."""
-        return self._handshake()
-
-    def close(self) -> None:
-        """Let go of the socket; what was started goes on."""
-        self._peer.close()
-
-    def __enter__(self) -> PipelineManager:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    # --- for who drives it from a thread of his own ---------------------------------------
-
-    @property
-    def submitter(self) -> str:
-        """Who the runs of this manager belong to."""
-        return self._submitter
-
-    def let_wake(self) -> None:
-        """From now on `wake` (from any thread) ends a `converse` that sleeps."""
-        self._peer.let_wake()
-
-    def wake(self) -> None:
-        self._peer.wake()
-
-    def converse(self, timeout: float) -> None:
-        """Send and receive, sleeping at most *timeout* seconds for something to happen.
-
-        Raises Unreachable if the Router is silent for too long while a run is watched.
-        """
-        now = time.monotonic()
-        times = [now + timeout, *([now + POLL_S] if self._client.outcomes else [])]
-        if (deadline := self._client.deadline()) is not None:
-            times.append(deadline)
-        ready = self._peer.wait(max(0, int((min(times) - now) * 1000 + 0.999)))
-        now = time.monotonic()
-        commands = self._client.handle(list(self._peer.receive()) if ready else [], now)
-        self._perform([*commands, *self._client.poll(now, POLL_S)])
-        self._peer.flush()
-        self._take_added()
-        if self._client.outcomes and now - self._client.heard_at > self.limits.client_silence_s:
-            raise self._unreachable(now - self._client.heard_at)
-
-    def submit_compiled(
-        self, run: str, header: bytes, parts: Sequence[tuple[bytes, bytes]]
-    ) -> None:
-        """Send a run that was compiled elsewhere; its outcomes come with `take_outcomes`."""
-        self._client.follow([run])
-        self._client.watch([run])
-        places = tuple(Place(i, len(parts)) for i in range(len(parts)))
-        blobs = Blobs(blob for part in parts for blob in (header, *part))
-        if not self._client.outcomes or not self._added:
-            self._client.heard_at = max(self._client.heard_at, time.monotonic())
-        number = self._send(lambda n: messages.AddPipeline(n, True, True, places, blobs, True))
-        self._added[number] = run
-
-    def _take_added(self) -> None:
-        """Answers to what was sent; what the Router refuses has failed."""
-        for number in [n for n in self._added if n in self._client.answers]:
-            run = self._added.pop(number)
-            answer = self._taken(number, messages.PipelineAdded)
-            refusal = answer.results[0].refusal
-            if refusal is not None:
-                self.refused[run] = refusal_error(refusal)
-        news, self._client.finished_news = self._client.finished_news, []
-        for status in news:  # all of it was told before, unless a Router died in between
-            if status.run in self._client.outcomes:
-                number = self._send(lambda n, run=status.run: messages.GetResults(n, run))  # type: ignore[misc]
-                self._fetching[number] = status.run
-        for number in [n for n in self._fetching if n in self._client.answers]:
-            run = self._fetching.pop(number)
-            following = self._taken(number, messages.Results).next
-            if following >= 0 and run in self._client.outcomes:
-                more = self._send(
-                    lambda n, run=run, first=following: messages.GetResults(n, run, first)  # type: ignore[misc]
-                )
-                self._fetching[more] = run
-
-    def take_outcomes(self) -> Iterator[tuple[str, dict[int, Outcome]]]:
-        """(run, how its jobs ended) of what is new of runs that are followed."""
-        told, self._client.told = self._client.told, {}
-        for run in told:
-            known = self._client.outcomes.get(run)
-            if known:
-                self._client.outcomes[run] = {}
-                yield run, {job: Outcome(*outcome) for job, outcome in known.items()}
-
-    def cancel_jobs(self, run: str, jobs: Iterable[int]) -> None:
-        """Ask for the end of single jobs; the answer is their outcome."""
-        numbers = array("I", jobs)
-        self._client.dismiss(self._send(lambda n: messages.CancelJobs(n, run, numbers)))
-
-    def forget(self, run: str) -> None:
-        """Nothing more of *run* is of interest here."""
-        self._client.forget(run)
-
     # --- inside ------------------------------------------------------------------------
 
     def _find(self, pipeline: Pipeline | str) -> Pipeline:
@@ -519,21 +359,6 @@ class PipelineManager:
                     take_status(one, status)
                 self._finished += pipeline.finished_at is not None
 
-    def _handshake(self) -> messages.Configuration:
-        if self._configuration is None:
-            found = self._ask(
-                lambda n: messages.GetConfiguration(n, "client", VERSION, 0, time.time()),
-                messages.Configuration,
-            )
-            given = self.broadcast
-            if given is not None and not _same_address(given, found.broadcast):
-                raise DefinitionError(
-                    f"The Router at {self.api} broadcasts at {found.broadcast}, not at {given}.",
-                    remedy="Leave broadcast out; it is learned from the Router.",
-                )
-            self._configuration = found
-        return self._configuration
-
     def _submit(self, pipelines: dict[str, Pipeline], queue_anyway: bool) -> dict[str, Refusal]:
         """Send all parts, some messages at a time; returns the refusals by run."""
         refused: dict[str, Refusal] = {}
@@ -562,11 +387,6 @@ class PipelineManager:
                         refused.setdefault(run, added.refusal)
         return refused
 
-    def _calls(self) -> Functions:
-        if self._functions is None:
-            self._functions = Functions()
-        return self._functions
-
     def _batches(
         self, pipelines: dict[str, Pipeline]
     ) -> Iterator[tuple[list[str], tuple[Place, ...], Blobs]]:
@@ -587,73 +407,3 @@ class PipelineManager:
                 size += added
         if runs:
             yield runs, tuple(places), Blobs(blobs)
-
-    def _send(self, make: Callable[[int], Record]) -> int:
-        number, commands = self._client.request(make, time.monotonic(), self._deadline_s)
-        self._perform(commands)
-        return number
-
-    def _ask(self, make: Callable[[int], Record], kind: type[R]) -> R:
-        number = self._send(make)
-        self._drive(lambda: number in self._client.answers, None)
-        return self._taken(number, kind)
-
-    def _taken(self, number: int, kind: type[R]) -> R:
-        answer = self._client.answers.pop(number)
-        if isinstance(answer, messages.Refused):
-            raise refusal_error(answer.refusal)
-        if isinstance(answer, Expired):
-            raise self._unreachable(answer.waited_s)
-        if not isinstance(answer, kind):
-            raise ClusterError(f"The Router answered with {type(answer).__name__}.")
-        return answer
-
-    def _unreachable(self, waited_s: float) -> Unreachable:
-        return Unreachable(
-            f"No Router answered at {self.api} for {waited_s:.0f} s.",
-            remedy="Is it running (`pypelinin up`), and is the address right (PYPELININ_API)?",
-        )
-
-    def _drive(
-        self, done: Callable[[], bool], until: float | None, poll_s: float | None = None
-    ) -> None:
-        """Send, receive and keep time until *done*, or the moment *until* has come."""
-        silent_since = time.monotonic()
-        timeout_ms = 0
-        while True:
-            ready = self._peer.wait(timeout_ms)
-            now = time.monotonic()
-            events = list(self._peer.receive()) if ready else []
-            commands = self._client.handle(events, now)
-            if poll_s is not None:
-                commands += self._client.poll(now, poll_s)
-            self._perform(commands)
-            self._peer.flush()
-            self._take_news()
-            if done() or (until is not None and now >= until):
-                return
-            silence = now - max(self._client.heard_at, silent_since)
-            if poll_s is not None and silence > self.limits.client_silence_s:
-                raise self._unreachable(silence)
-            times = [now + (poll_s or 1.0)]
-            times += [t for t in (until, self._client.deadline()) if t is not None]
-            timeout_ms = int(max(0.0, min(times) - now) * 1000) + 1
-
-    def _perform(self, commands: Iterable[Command]) -> None:
-        for command in commands:
-            if isinstance(command, Send):
-                self._peer.send(command.envelope)
-            elif isinstance(command, Reconnect):
-                self._peer.reconnect()
-
-
-def _submitter() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # a uid without an entry, as in some containers
-        return f"{os.getuid()}@{socket.gethostname()}"
-
-
-def _same_address(given: str, told: str) -> bool:
-    """Ports decide: a Router bound to all interfaces tells 0.0.0.0."""
-    return given.rsplit(":", 1)[-1] == told.rsplit(":", 1)[-1]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pypelinin.client.verdicts import job_error
 from pypelinin.errors import Cancelled, JobError, RemoteTraceback, UpstreamFailed
 from pypelinin.graph import states
 from pypelinin.graph.job import Job
+from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.values import unpack_value
 from pypelinin.wire.definitions import Failure
 
-if TYPE_CHECKING:
-    from pypelinin.client.manager import PipelineManager
-    from pypelinin.pipeline import Pipeline
+
+class Outcomes(Protocol):
+    """Who can say how a job ended."""
+
+    def outcome(self, pipeline: Pipeline, number: int, timeout: float | None = None) -> Outcome: ...
 
 
 class Outcome(NamedTuple):
@@ -61,7 +64,7 @@ def error_of(run: str, job: str, outcome: Outcome) -> JobError | None:
 class Source:
     """Where the jobs of one started pipeline find their results."""
 
-    def __init__(self, manager: PipelineManager, pipeline: Pipeline) -> None:
+    def __init__(self, manager: Outcomes, pipeline: Pipeline) -> None:
         self._manager = manager
         self._pipeline = pipeline
         self._numbers = {job: i for i, job in enumerate(pipeline.jobs)}

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pypelinin.cluster.events import Drain, Malformed, Received, Say, Send, Stop
 from pypelinin.cluster.ledger import Ledger
 from pypelinin.cluster.member import ROUTER, Member
+from pypelinin.cluster.pace import Pace
 from pypelinin.cluster.refusals import REMEDIES
 from pypelinin.cluster.slots import (
     Configured,
@@ -88,8 +89,7 @@ class Broker:
         self._recalled: set[int] = set()
         self._waiting: deque[int] = deque()
         self._closed: deque[tuple[int, int]] = deque()
-        self._seconds: dict[str, float] = {}
-        self._told_seconds: dict[str, float] = {}
+        self._pace = Pace(limits)
         self._asked: tuple[int, ...] = ()
         self._told: dict[int, None] = {}
         self._touched: dict[int, None] = {}
@@ -322,9 +322,8 @@ class Broker:
             return []
         lot.take(event.statuses, event.failures, event.results)
         self._touched[lot.fence] = None
-        mean = event.elapsed_s / max(1, len(event.statuses))
-        before = self._seconds.get(lot.worker, mean)
-        self._measured(lot.worker, max(mean, 0.7 * before + 0.3 * mean))
+        if self._pace.took(lot.worker, event.elapsed_s / max(1, len(event.statuses))):
+            self._asked = ()
         self._settle(event.slot, lot, now)
         return []
 
@@ -364,8 +363,8 @@ class Broker:
         lot = self.lots.get(self.ledger.granted[slot])
         commands: list[Command] = []
         if lot is not None:
-            known = self._seconds.get(lot.worker, 0.0)
-            self._measured(lot.worker, max(known, self.limits.blocked_slot_s))
+            if self._pace.at_least(lot.worker, self.limits.blocked_slot_s):
+                self._asked = ()
             if lot.end - len(lot.statuses) > 1:
                 commands.append(RecallLot(slot))
         if not self.ledger.idle:
@@ -447,26 +446,12 @@ class Broker:
         self._closed.extend((self.member.link.sent, fence) for fence in closed)
         return commands + self._ask()
 
-    def _measured(self, worker: str, seconds: float) -> None:
-        """What a job of *worker* takes; news only if it is far from what was told."""
-        self._seconds[worker] = seconds
-        told = self._told_seconds.get(worker, float("inf"))
-        short, was_short = seconds <= self.limits.lot_s, told <= self.limits.lot_s
-        if short != was_short or (short and not told / 2 <= seconds <= told * 2):
-            self._told_seconds[worker] = seconds
-            self._asked = ()
-
     def _ask(self) -> list[Command]:
         wanted = self._wanted()
         if self._asked == wanted:
             return []
         self._asked = wanted
-        pace = {
-            worker: min(self.limits.lot_jobs_max, max(1, int(self.limits.lot_s / max(mean, 1e-7))))
-            for worker, mean in self._told_seconds.items()
-            if mean <= self.limits.lot_s
-        }
-        return self.member.send(GetJob(*wanted, pace))
+        return self.member.send(GetJob(*wanted, self._pace.jobs_in_lot()))
 
     def _acknowledged(self, number: int) -> None:
         while self._closed and self._closed[0][0] <= number:

@@ -48,7 +48,7 @@ class ReadingRun:
         self.run.cancel()
         self.run.commands.kill.clear()  # the Router knows what is out
 
-    def line(self, job: int, jobs_max: int) -> list[int]:
+    def line(self, _job: int, _jobs_max: int) -> list[int]:
         """Such jobs go one by one: each needs the result of the one before."""
         return []
 

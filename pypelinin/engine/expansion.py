@@ -6,14 +6,11 @@ Two expansions may each be right and not both; the one that comes second is refu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
+from pypelinin.engine.declaring import Declaring
 from pypelinin.engine.entry import Entry, absolute, is_broken, repeatable_by_declaration
 from pypelinin.engine.table import IDLE, UNUSED, WAITING
 from pypelinin.graph.declared import After, Declared, Expansion, Input
-
-if TYPE_CHECKING:
-    from pypelinin.engine.run import Run
 
 JOBS_MAX = 10_000
 LIVE_MAX = 1_000_000
@@ -23,7 +20,7 @@ class Refused(Exception):
     """The expansion breaks a rule; the text says which."""
 
 
-def grow(run: Run, job: Entry, expansion: Expansion) -> str:
+def grow(run: Declaring, job: Entry, expansion: Expansion) -> str:
     """Take *expansion* in; or change nothing, and return why it is refused."""
     try:
         _Check(run, job, expansion).all()
@@ -38,13 +35,17 @@ def grow(run: Run, job: Entry, expansion: Expansion) -> str:
     return ""
 
 
-def check_new(run: Run, jobs: list[Declared]) -> None:
+def check_new(run: Declaring, jobs: list[Declared]) -> None:
     """Raise Refused unless *jobs* may be added to an open *run* from outside."""
     _Check(run, None, Expansion(jobs)).all()
 
 
+def _edges(declared: Declared) -> list[Input | After]:
+    return [*declared.inputs, *declared.after]
+
+
 class _Check:
-    def __init__(self, run: Run, job: Entry | None, expansion: Expansion) -> None:
+    def __init__(self, run: Declaring, job: Entry | None, expansion: Expansion) -> None:
         self.run = run
         self.job = job
         self.expansion = expansion
@@ -71,7 +72,7 @@ class _Check:
             self._no_cycle()
 
     def _new(self, index: int, declared: Declared) -> None:
-        for edge in (*declared.inputs, *declared.after):
+        for edge in _edges(declared):
             if edge.upstream < 0 and -edge.upstream - 1 >= index:
                 raise Refused("a new job may name only new jobs that come before it")
             self._edge(edge, declared.policy.always, declared.final)
@@ -130,6 +131,11 @@ class _Check:
             raise Refused(f"job {number} is decided already")
         self._edge(edge, job.always, job.final)
 
+    def _gained(self) -> list[tuple[int, int]]:
+        """(job that gains an edge, its upstream)."""
+        data = [(number, edge.upstream) for number, edge in self.expansion.inputs]
+        return data + [(number, edge.upstream) for number, edge in self.expansion.after]
+
     @property
     def descendants(self) -> set[Entry]:
         """All that cannot be decided before the expanding job has settled."""
@@ -153,7 +159,7 @@ class _Check:
         """Depth first from each job that gains an edge; a job met while it is open is a cycle."""
         after = self._edges_of_expansion()
         done: set[Entry | int] = set()
-        for number in [n for n, _ in (*self.expansion.inputs, *self.expansion.after)]:
+        for number, _ in self._gained():
             path: dict[Entry | int, Iterator[Entry | int]] = {}
             start = self.run.jobs[number]
             path[start] = iter(after(start))
@@ -176,10 +182,10 @@ class _Check:
             found.setdefault(key, []).append(follower)
 
         for index, declared in enumerate(self.expansion.jobs):
-            for edge in (*declared.inputs, *declared.after):
+            for edge in _edges(declared):
                 add(edge.upstream, -index - 1)
-        for number, edge in (*self.expansion.inputs, *self.expansion.after):
-            add(edge.upstream, self.run.jobs[number])
+        for number, up in self._gained():
+            add(up, self.run.jobs[number])
 
         def after(job: Entry | int) -> list[Entry | int]:
             old = [] if isinstance(job, int) else [*(job.consumers or ()), *(job.followers or ())]

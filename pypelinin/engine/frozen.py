@@ -75,7 +75,8 @@ def retry(run: Run) -> list[Declared]:
     it is needed.
     """
     everyone = _everyone(run)
-    edges = [(edge[0], job) for job in everyone for edge in (*job.inputs, *job.after)]
+    edges = [(up, job) for job in everyone for up, _, _ in job.inputs]
+    edges += [(up, job) for job in everyone for up, _ in job.after]
     jobs, _ = order(everyone, edges)
     gone = {job for job in jobs if job.number not in run.jobs}
     given = {job for job in jobs if job.state in (DONE, KEPT) and job.prints is not None}
@@ -115,8 +116,8 @@ def _everyone(run: Run) -> list[Entry]:
     """The jobs, and TOKENs that are gone but still name what was read, by number."""
     found = dict(run.jobs)
     for job in run.jobs.values():
-        for edge in (*job.inputs, *job.after):
-            found.setdefault(edge[0].number, edge[0])
+        found.update((up.number, up) for up, _, _ in job.inputs)
+        found.update((up.number, up) for up, _ in job.after)
     return [found[number] for number in sorted(found)]
 
 

@@ -6,18 +6,14 @@ many runs is opened once in a slot.
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgpack
-
-from pypelinin.runtime.values import pack_result, unpack_functions, unpack_value
+from pypelinin.runtime.values import pack_result, unpack_call, unpack_function
 
 FUNCTIONS_MAX = 256
 TAIL_CHARACTERS = 2000
@@ -42,35 +38,11 @@ class Calls:
         return pack_result(function, function(*args, **kwargs))
 
     def _open(self, digest: str, header: bytes) -> Callable[..., Any]:
-        function: Callable[..., Any] = pickle.loads(unpack_functions(header)[digest])
+        function = unpack_function(header, digest)
         while len(self._functions) >= FUNCTIONS_MAX:
             del self._functions[next(iter(self._functions))]
         self._functions[digest] = function
         return function
-
-
-class _Inputs(pickle.Unpickler):
-    """Puts results where the call names jobs."""
-
-    def __init__(self, data: bytes, inputs: Sequence[bytes]) -> None:
-        super().__init__(io.BytesIO(data))
-        self._inputs = inputs
-
-    def persistent_load(self, index: int) -> Any:
-        packed = self._inputs[index]
-        return unpack_value(packed) if packed else None
-
-
-def unpack_call(data: bytes, inputs: Sequence[bytes]) -> tuple[Sequence[Any], dict[str, Any]]:
-    """(args, kwargs) of a call; *inputs* are the packed results it names by their place."""
-    kind, body = data[:1], memoryview(data)[1:]
-    if kind == b"m":
-        args, kwargs = msgpack.unpackb(body, raw=False, strict_map_key=False)
-    elif kind == b"r":
-        args, kwargs = _Inputs(bytes(body), inputs).load()
-    else:
-        args, kwargs = pickle.loads(body)
-    return args, kwargs
 
 
 def run_command(command: dict[str, Any]) -> bytes:

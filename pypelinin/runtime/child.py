@@ -16,19 +16,20 @@ import sys
 import time
 import traceback
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import msgpack
 
 from pypelinin.ids import fence_attempt
-from pypelinin.runtime.calls import Calls, run_command
+from pypelinin.runtime import calls
 from pypelinin.runtime.values import pack_error, unpack_value
 from pypelinin.wire.definitions import SHELL, call_worker
 
 Ended = bytes | list[Any]
 """How an attempt ended: its packed result, or cause, type, text, traceback, packed error."""
 
+_OURS = (__file__, calls.__file__)
 TEXT_MAX = 16 * 1024
 _MESSAGE_MAX = 2**31 - 1
 
@@ -51,7 +52,7 @@ def failure(cause: str, error: BaseException) -> list[str]:
         text = "<its str() raised>"
     try:
         frames = traceback.TracebackException.from_exception(error)
-        here = [f for f in frames.stack if f.filename != __file__]
+        here = [f for f in frames.stack if f.filename not in _OURS]
         frames.stack = traceback.StackSummary.from_list(here or list(frames.stack))
         trace = "".join(frames.format())
     except BaseException:  # notes, causes and the like are user code too
@@ -142,7 +143,7 @@ class Slot:
         self.store: Any = None
         self.configuration: dict[str, Any] = {}
         self.runs: dict[int, tuple[str, bytes]] = {}
-        self.calls = Calls()
+        self.calls = calls.Calls()
         self._pid = os.getpid()
         self._token: int | None = None
         self._pack = msgpack.Packer(use_bin_type=True).pack
@@ -234,7 +235,7 @@ class Slot:
                 unpacker.skip()
             own = iter(unpacker)
         clock, send, pack = time.perf_counter, self.link.sendall, self._pack
-        run_job = self.run_job
+        run_job: Callable[[str, int, int, int, list[Any] | None], Ended] = self.run_job
         if worker.startswith("call:"):
             run_job = self.run_call
         elif worker == SHELL:
@@ -272,7 +273,7 @@ class Slot:
         return True
 
     def run_call(
-        self, worker: str, number: int, job: int, fence: int, own: list[Any] | None
+        self, worker: str, number: int, _job: int, _fence: int, own: list[Any] | None
     ) -> Ended:
         """One attempt to call a function."""
         try:
@@ -287,12 +288,12 @@ class Slot:
         return result
 
     def run_shell(
-        self, worker: str, number: int, job: int, fence: int, own: list[Any] | None
+        self, _worker: str, _number: int, _job: int, _fence: int, own: list[Any] | None
     ) -> Ended:
         """One attempt to run a command."""
         try:
             assert own is not None
-            return run_command(unpack_value(own[1]))
+            return calls.run_command(unpack_value(own[1]))
         except BaseException as error:
             return [*failure("exception", error), pack_error(error)]
 

@@ -278,10 +278,10 @@ class PeerSocket:
         if self._wake is None:
             return bool(zmq.zmq_poll([(self.socket, self.interest)], timeout_ms))
         woken = self._wake[0]
-        found = dict(zmq.zmq_poll([(self.socket, self.interest), (woken, READ)], timeout_ms))
-        if woken in found:
+        found = zmq.zmq_poll([(self.socket, self.interest), (woken, READ)], timeout_ms)
+        if any(what == woken for what, _ in found):
             os.read(woken, 65536)
-        return self.socket in found
+        return any(what != woken for what, _ in found)
 
     @property
     def interest(self) -> int:

@@ -6,7 +6,9 @@ a daemon passes the bytes on and never opens them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import io
+import pickle
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -71,8 +73,6 @@ def unpack_value(data: bytes) -> Any:
         return msgpack.unpackb(memoryview(data)[1:], raw=False, strict_map_key=False)
     if data[:1] == b"f":
         return unpack_value(msgpack.unpackb(memoryview(data)[1:])[0])
-    import pickle
-
     return pickle.loads(memoryview(data)[1:])
 
 
@@ -99,7 +99,32 @@ def pack_header(data: bytes, functions: Mapping[str, bytes]) -> bytes:
     return b"f" + bytes(msgpack.packb([data, dict(functions)]))
 
 
-def unpack_functions(header: bytes) -> dict[str, bytes]:
-    """The packed functions of a run's payload."""
-    functions: dict[str, bytes] = msgpack.unpackb(memoryview(header)[1:])[1]
-    return functions
+def unpack_function(header: bytes, name: str) -> Callable[..., Any]:
+    """One function of a run's payload, by its digest."""
+    functions = msgpack.unpackb(memoryview(header)[1:])[1]
+    function: Callable[..., Any] = pickle.loads(functions[name])
+    return function
+
+
+class _Inputs(pickle.Unpickler):
+    """Puts results where the call names jobs."""
+
+    def __init__(self, data: bytes, inputs: Sequence[bytes]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._inputs = inputs
+
+    def persistent_load(self, index: int) -> Any:
+        packed = self._inputs[index]
+        return unpack_value(packed) if packed else None
+
+
+def unpack_call(data: bytes, inputs: Sequence[bytes]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """(args, kwargs) of a call; *inputs* are the packed results it names by their place."""
+    kind, body = data[:1], memoryview(data)[1:]
+    if kind == b"m":
+        args, kwargs = msgpack.unpackb(body, raw=False, strict_map_key=False)
+    elif kind == b"r":
+        args, kwargs = _Inputs(bytes(body), inputs).load()
+    else:
+        args, kwargs = pickle.loads(body)
+    return args, kwargs

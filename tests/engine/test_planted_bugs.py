@@ -12,7 +12,7 @@ from pypelinin.engine.run import Run
 from tests.engine import campaign, world
 
 SEEDS = 5_000
-MODULES = ("pypelinin.engine.core", "pypelinin.engine.deciding", "pypelinin.engine.run")
+MODULES = tuple(f"pypelinin.engine.{name}" for name in ("core", "deciding", "declaring", "run"))
 
 # name: (module, text, what stands there instead)
 BUGS = {
