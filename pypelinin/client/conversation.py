@@ -31,7 +31,9 @@ class Conversation(Requests):
         self.refused: dict[str, PypelininError] = {}
         """Runs that the Router did not take."""
 
-    def wake(self) -> None: ...
+    def wake(self) -> None:
+        """End the `converse` that sleeps, or the next one."""
+        self._peer.wake()
 
     def converse(self, timeout: float) -> None:
         """Send and receive, sleeping at most *timeout* seconds for something to happen.

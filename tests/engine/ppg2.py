@@ -33,10 +33,8 @@ class Ppg2Log:
     ends: list[str] = field(default_factory=list)
     blind: list[tuple[int, int]] = field(default_factory=list)
     """(job, upstream): it started though what it reads was not there; the start failed."""
-    refused: dict[int, str] = field(default_factory=dict)
-    """Why the success of a job was not taken."""
-    stuck: bool = False
-    """Nothing runs and nothing is ready, yet it says that it has not finished."""
+    trouble: str = ""
+    """Why the engine gave up before the end; nothing but the starts is known then."""
 
 
 class Folder:
@@ -117,19 +115,24 @@ class _Execution:
                 self.engine.add_edge(name, upstream)
 
     def finish(self) -> Ppg2Log:
+        try:
+            self._execute()
+        except ValueError as error:
+            self.log.trouble = str(error)
+        return self.log
+
+    def _execute(self) -> None:
         self.engine.event_startup()
         while not self.engine.is_finished():
             self._clean()
             for name in sorted(self.engine.jobs_ready_to_run()):
                 self._start(name)
             if not self.running:
-                self.log.stuck = True
-                return self.log
+                raise ValueError("not finished, yet nothing runs and nothing is ready")
             self._end(*self.running.popleft())
         self._clean()
         self.ppg2.history = self.engine.new_history()
         self._tell_ends()
-        return self.log
 
     def _clean(self) -> None:
         for name in self.engine.jobs_ready_for_cleanup():
