@@ -13,7 +13,7 @@ from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.state import State
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, Record
-from pypelinin.wire.definitions import BATCH_ROWS_MAX
+from pypelinin.wire.definitions import BATCH_ROWS_MAX, is_own
 from pypelinin.wire.messages import (
     Definition,
     GetDefinition,
@@ -62,7 +62,7 @@ def member(
     running = sum(len(lot.jobs) - lot.next for lot in state.attempts.of_node(peer.node))
     return NodeStatus(
         peer.name, peer.role, "up" if node.slots else "draining", node.slots, running,
-        tuple(sorted(node.workers)), node.labels, now - peer.heard_at, planned,
+        tuple(sorted(w for w in node.workers if not is_own(w))), node.labels, now - peer.heard_at, planned,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from pypelinin.wire.definitions import SHELL, Refusal, offered
+from pypelinin.wire.definitions import Refusal, is_own, offered
 
 REMEDIES = {
     "malformed": "Is the client of the same version? `pypelinin --version` tells.",
@@ -30,7 +30,7 @@ def unknown_worker(worker: str, known: list[str]) -> Refusal:
             f"No Broker runs functions of Python {wanted}; they have {pythons or 'none'}.",
             "Use the same Python minor version here and on the nodes: a function is bytecode.",
         )
-    known = [name for name in known if not name.startswith(("call:", SHELL))]
+    known = [name for name in known if not is_own(name)]
     close = get_close_matches(worker, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return refuse(

@@ -6,14 +6,18 @@ many runs is opened once in a slot.
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pypelinin.runtime.values import pack_result, unpack_call, unpack_function
+import msgpack
+
+from pypelinin.runtime.values import pack_result, unpack_value
 
 FUNCTIONS_MAX = 256
 TAIL_CHARACTERS = 2000
@@ -43,6 +47,37 @@ class Calls:
             del self._functions[next(iter(self._functions))]
         self._functions[digest] = function
         return function
+
+
+def unpack_function(header: bytes, name: str) -> Callable[..., Any]:
+    """One function of a run's payload, by its digest."""
+    functions = msgpack.unpackb(memoryview(header)[1:])[1]
+    function: Callable[..., Any] = pickle.loads(functions[name])
+    return function
+
+
+class _Inputs(pickle.Unpickler):
+    """Puts results where the call names jobs."""
+
+    def __init__(self, data: bytes, inputs: Sequence[bytes]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._inputs = inputs
+
+    def persistent_load(self, index: int) -> Any:
+        packed = self._inputs[index]
+        return unpack_value(packed) if packed else None
+
+
+def unpack_call(data: bytes, inputs: Sequence[bytes]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """(args, kwargs) of a call; *inputs* are the packed results it names by their place."""
+    kind, body = data[:1], memoryview(data)[1:]
+    if kind == b"m":
+        args, kwargs = msgpack.unpackb(body, raw=False, strict_map_key=False)
+    elif kind == b"r":
+        args, kwargs = _Inputs(bytes(body), inputs).load()
+    else:
+        args, kwargs = pickle.loads(body)
+    return args, kwargs
 
 
 def run_command(command: dict[str, Any]) -> bytes:

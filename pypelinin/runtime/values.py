@@ -6,9 +6,7 @@ a daemon passes the bytes on and never opens them.
 
 from __future__ import annotations
 
-import io
-import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgpack
@@ -73,6 +71,8 @@ def unpack_value(data: bytes) -> Any:
         return msgpack.unpackb(memoryview(data)[1:], raw=False, strict_map_key=False)
     if data[:1] == b"f":
         return unpack_value(msgpack.unpackb(memoryview(data)[1:])[0])
+    import pickle
+
     return pickle.loads(memoryview(data)[1:])
 
 
@@ -97,34 +97,3 @@ def pack_error(error: BaseException) -> bytes:
 def pack_header(data: bytes, functions: Mapping[str, bytes]) -> bytes:
     """A run's payload with the functions its jobs call, by digest."""
     return b"f" + bytes(msgpack.packb([data, dict(functions)]))
-
-
-def unpack_function(header: bytes, name: str) -> Callable[..., Any]:
-    """One function of a run's payload, by its digest."""
-    functions = msgpack.unpackb(memoryview(header)[1:])[1]
-    function: Callable[..., Any] = pickle.loads(functions[name])
-    return function
-
-
-class _Inputs(pickle.Unpickler):
-    """Puts results where the call names jobs."""
-
-    def __init__(self, data: bytes, inputs: Sequence[bytes]) -> None:
-        super().__init__(io.BytesIO(data))
-        self._inputs = inputs
-
-    def persistent_load(self, index: int) -> Any:
-        packed = self._inputs[index]
-        return unpack_value(packed) if packed else None
-
-
-def unpack_call(data: bytes, inputs: Sequence[bytes]) -> tuple[Sequence[Any], dict[str, Any]]:
-    """(args, kwargs) of a call; *inputs* are the packed results it names by their place."""
-    kind, body = data[:1], memoryview(data)[1:]
-    if kind == b"m":
-        args, kwargs = msgpack.unpackb(body, raw=False, strict_map_key=False)
-    elif kind == b"r":
-        args, kwargs = _Inputs(bytes(body), inputs).load()
-    else:
-        args, kwargs = pickle.loads(body)
-    return args, kwargs

@@ -188,6 +188,8 @@ def _ints_to_wire(value: array[int]) -> bytes:
 
 
 def _ints(value: Any) -> array[int]:
+    if type(value) is array:
+        return value  # the default of a field that the bytes do not have
     if type(value) is not bytes or len(value) % 4:
         raise BadMessage("expected an array of 32-bit integers")
     result = array("I")

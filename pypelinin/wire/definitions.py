@@ -32,6 +32,11 @@ def call_worker(version: str, function: str = "") -> str:
     return f"call:{version}/{function}" if function else f"call:{version}"
 
 
+def is_own(worker: str) -> bool:
+    """Whether every Broker offers it, without a module of the user."""
+    return worker == SHELL or worker.startswith("call:")
+
+
 def offered(worker: str) -> str:
     """What a node must offer to run jobs of *worker*."""
     return worker.partition("/")[0]

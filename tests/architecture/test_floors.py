@@ -31,7 +31,7 @@ THE_WORLD = frozenset(
 )
 WORLDLY_CALLS = frozenset({"open", "print", "input", "breakpoint"})
 
-MAY_UNPICKLE = ("pypelinin.runtime.child", "pypelinin.runtime.values")
+MAY_UNPICKLE = tuple(f"pypelinin.runtime.{name}" for name in ("child", "calls", "values"))
 PICKLES = frozenset({"pickle", "_pickle", "cloudpickle", "marshal"})
 UNPICKLING_NAMES = frozenset({"load", "loads", "Unpickler"})
 UNPICKLING_MODULES = frozenset({"multiprocessing", "shelve"})

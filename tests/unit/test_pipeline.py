@@ -80,7 +80,7 @@ def test_jobs_stand_in_the_order_they_were_named() -> None:
     assert Pipeline({D: None, (C, A): B}).jobs == [D, C, A, B]
 
 
-@pytest.mark.parametrize("graph", [5, None, [A], [(A, B, C)], A])
+@pytest.mark.parametrize("graph", [5, None, [5], [(A, B, C)], A])
 def test_what_is_no_graph_is_refused(graph: Any) -> None:
     with pytest.raises(DefinitionError, match="a dict or a list of pairs, not"):
         Pipeline(graph)

@@ -111,12 +111,6 @@ def test_a_broker_says_which_router_it_takes(home: Home) -> None:
             assert f"cluster {api} (api in {home.directory / 'pypelinin.toml'})" in node.err
 
 
-def test_a_broker_needs_workers(home: Home) -> None:
-    done = home.run("broker", "--router", "tcp://127.0.0.1:1")
-    assert done.returncode == 2
-    assert "A Broker needs a module with workers: --workers MODULE" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -123,7 +123,6 @@ def test_nothing_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
     ("options", "kind", "said"),
     [
         ({"workers": ["nowhere"]}, ClusterError, "The workers module 'nowhere' cannot be imported"),
-        ({"workers": []}, DefinitionError, "A Broker needs at least one workers module"),
         ({"workers": ["kitchen"], "slots": -1}, DefinitionError, "at least one slot, not -1"),
         (
             {"workers": ["kitchen"], "store": "kitchen:Nope"},

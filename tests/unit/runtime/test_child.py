@@ -221,6 +221,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
+OWN = "call:{}.{}".format(*sys.version_info)
 WORKER = "class W:\n    def process(self, data): pass\n"
 
 
@@ -278,7 +279,7 @@ def test_stores_by_name_and_by_value(module: Path) -> None:
 def test_set_up_says_which_workers_there_are(broker: Broker, module: Path) -> None:
     module.write_text(WORKER + "__all__ = ['W']\n")
     setup = [[str(module.parent)], ["made_for_a_test"]]
-    assert broker.slot.set_up(*setup, "", {}) == ["started", ["W"], None]
+    assert broker.slot.set_up(*setup, "", {}) == ["started", ["W", OWN, "shell"], None]
     assert broker.slot.set_up([], ["no_such"], "", {})[:2] == ["started", []]
     store = pack_value("", Store)
     kind, workers, failed = broker.slot.set_up(*setup, store, {"raises": True})

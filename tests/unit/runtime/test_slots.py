@@ -302,7 +302,7 @@ def impostor() -> Iterator[Impostor]:
     made.close()
 
 
-FAILED = [0.1, "exception", "ValueError", "x", ""]
+FAILED = [0.1, "exception", "ValueError", "x", "", b""]
 LIES: list[tuple[object, ...]] = [
     (1,),
     ("text",),

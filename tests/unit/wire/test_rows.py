@@ -15,6 +15,7 @@ from pypelinin.wire.definitions import Failure
 from pypelinin.wire.rows import (
     ROWS,
     Assigned,
+    CancelledJobs,
     CancelledRuns,
     Ended,
     Epoch,
@@ -31,6 +32,7 @@ from pypelinin.wire.rows import (
     LotRow,
     LotsClosed,
     PartAdded,
+    Released,
     RunImage,
     StateImage,
     Submitted,
@@ -51,16 +53,18 @@ EXAMPLES: list[Record] = [
     PartAdded(1, 0, b"structure", b""),
     Assigned(4, "pipeliner", INTS),
     HandedOut(3, (LOT, LotRow(1, array("I"), array("I")))),
-    JobsEnded((Ended(2**62, 5, b"\1\2\3"),), (FAILED,)),
+    JobsEnded((Ended(2**62, 5, b"\1\2\3", (b"", b"result", b"")),), (FAILED,)),
     LotsClosed((LotClosed(1, 0, True), LotClosed(2, 9, False))),
     GivenUp(1, INTS, FAILURE),
     CancelledRuns(INTS),
     FinishedRun(1, 1e9),
     Forgotten(array("I")),
+    Released(7, INTS),
+    CancelledJobs(7, INTS, array("I", [3])),
 ]
 RUN_IMAGE = RunImage(
     1, b"header", 0.5, (b"structure", b"details", b"", b""), b"\0\1", (1, 2), (3, 4), (FAILED,),
-    True, 2.5, 7, 99, (1, 2**62),
+    True, 2.5, 7, 99, (1, 2**62), array("I", [4]), (b"result",), array("I", [5]),
 )  # fmt: skip
 STATE_IMAGE = StateImage(
     99, 2, "cluster", 3, 4, 5, 6, (1, 0, 2, 17), (Joined(3, "node", "i"),),
@@ -82,7 +86,7 @@ def test_the_numbers_of_rows_in_old_journals_never_change() -> None:
     assert names == list(
         enumerate(
             "Epoch Joined Left Submitted PartAdded Assigned HandedOut JobsEnded LotsClosed "
-            "GivenUp CancelledRuns FinishedRun Forgotten".split(),
+            "GivenUp CancelledRuns FinishedRun Forgotten Released CancelledJobs".split(),
             start=1,
         )
     )
@@ -97,7 +101,7 @@ def test_a_row_with_a_field_too_many_or_too_few_is_refused(row: Record) -> None:
             unpack_row(b"\x92" + pack_row(row)[1:2] + bytes([0x90 | count]) + body)
 
 
-@pytest.mark.parametrize("tag", [0, 14, -1, "Epoch", True, None, 1.0])
+@pytest.mark.parametrize("tag", [0, 16, -1, "Epoch", True, None, 1.0])
 def test_a_row_this_version_does_not_know_is_refused(tag: object) -> None:
     with pytest.raises(BadMessage, match=r"unknown kind|not a tagged record"):
         unpack_row(pack_tagged(tag, EXAMPLES[0]))
@@ -126,11 +130,13 @@ def test_images_come_back_as_they_were() -> None:
 
 
 def test_an_image_without_the_fields_of_a_newer_version_can_be_read() -> None:
-    without = pack_record(RUN_IMAGE).removesuffix(pack_plain([1, 2**62]))
-    assert without[0] == 0x9D
-    image = unpack_image(1, b"\x9c" + without[1:])
+    newer = pack_plain([[1, 2**62], b"\4\0\0\0", [b"result"], b"\5\0\0\0"])[1:]
+    without = pack_record(RUN_IMAGE).removesuffix(newer)
+    assert without[:3] == b"\xdc\x00\x10"
+    image = unpack_image(1, b"\x9c" + without[3:])  # it had 12 fields
     assert isinstance(image, RunImage)
     assert image.floors == ()
+    assert image.results == ()
     assert image.lsn == RUN_IMAGE.lsn
 
 
@@ -147,7 +153,7 @@ def damaged(count: int) -> Iterator[bytes]:
     choice = random.Random(9)
     whole = [pack_row(row) for row in EXAMPLES]
     for _ in range(count // 2):
-        yield b"\x92" + bytes([choice.randrange(1, 14)]) + choice.randbytes(choice.randrange(40))
+        yield b"\x92" + bytes([choice.randrange(1, 16)]) + choice.randbytes(choice.randrange(40))
         data = bytearray(choice.choice(whole))
         for _ in range(choice.randint(1, 3)):
             data[choice.randrange(len(data))] = choice.randrange(256)
