@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pypelinin.client.conversation import Conversation
 from pypelinin.client.results import Outcome, error_of
-from pypelinin.errors import ClusterError, DefinitionError, NotPicklable, PypelininError
+from pypelinin.errors import ClusterError, DefinitionError, PypelininError
 from pypelinin.graph import states
 from pypelinin.graph.fingerprint import digest
 from pypelinin.graph.job import checked_labels, checked_priority, checked_retries
@@ -128,7 +128,7 @@ class Executor(BaseExecutor):
         try:
             name, packed = self._functions.function(fn)
             payload = pack_call("A call", args, kwargs, {})
-        except NotPicklable as error:
+        except DefinitionError as error:
             self._thread.check_open()
             future.set_exception(error)
             return future

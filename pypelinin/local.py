@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from pypelinin.client.manager import PipelineManager
+from pypelinin.client.results import Results
 from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.events import (
     Committed,
@@ -338,12 +339,20 @@ def run_with(
     if isinstance(graph, Pipeline):
         manager.start(graph)
         manager.wait(graph, timeout, raise_on_failure=raise_on_failure)
-        return manager.results(graph)
+        return _kept(manager.results(graph))
     targets = [graph] if isinstance(graph, Job) else list(graph)
     pipeline = Pipeline(targets, results=targets)
     manager.start(pipeline)
     manager.wait(pipeline, timeout, raise_on_failure=False)
-    found = manager.results(pipeline)
+    found = _kept(manager.results(pipeline))
     if found.failed:
         raise next(iter(found.failed.values()))
     return found[graph] if isinstance(graph, Job) else [found[job] for job in targets]
+
+
+def _kept(results: Results) -> Results:
+    """The jobs find their results here when the runner is gone."""
+    for job in results:
+        if not isinstance(job.worker, str):
+            job.attach(results)
+    return results

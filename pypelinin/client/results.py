@@ -6,12 +6,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from pypelinin.client.verdicts import job_error
-from pypelinin.errors import Cancelled, JobError, RemoteTraceback, UpstreamFailed
+from pypelinin.errors import Cancelled, DefinitionError, JobError, RemoteTraceback, UpstreamFailed
 from pypelinin.graph import states
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.values import unpack_value
-from pypelinin.wire.definitions import Failure
+from pypelinin.wire.definitions import GONE, Failure
+
+
+def value_of(pipeline: Pipeline, job: Job, outcome: Outcome) -> Any:
+    """What the job returned. Raises DefinitionError if that was not to be kept."""
+    wanted = pipeline.results is None or job in pipeline.results
+    if not wanted or outcome.result == GONE:
+        raise DefinitionError(
+            f"The result of {job!r} was not kept: only what was asked for is.",
+            remedy="Give the job to run(), or name it in Pipeline(results=...).",
+        )
+    return unpack_value(outcome.result) if outcome.result else None
 
 
 class Outcomes(Protocol):
@@ -75,7 +86,7 @@ class Source:
         error = error_of(str(self._pipeline.id), job.name, outcome)
         if error is not None:
             raise error
-        return unpack_value(outcome.result) if outcome.result else None
+        return value_of(self._pipeline, job, outcome)
 
 
 class Results(Mapping[Job, Any]):
@@ -102,7 +113,12 @@ class Results(Mapping[Job, Any]):
         outcome = self._outcomes[self._numbers[job]]
         if job in self.failed:
             raise self.failed[job]
-        return unpack_value(outcome.result) if outcome.result else None
+        return value_of(self.pipeline, job, outcome)
+
+    def result_of(self, job: Job, timeout: float | None) -> Any:
+        """For `Job.result`, when nobody is there any more who could be asked."""
+        del timeout
+        return self[job]
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._numbers)

@@ -60,9 +60,10 @@ def member(
     if node is None:
         return NodeStatus(peer.name, peer.role, "up", 0, 0, (), {}, now - peer.heard_at, planned)
     running = sum(len(lot.jobs) - lot.next for lot in state.attempts.of_node(peer.node))
+    workers = tuple(sorted(worker for worker in node.workers if not is_own(worker)))
     return NodeStatus(
         peer.name, peer.role, "up" if node.slots else "draining", node.slots, running,
-        tuple(sorted(w for w in node.workers if not is_own(w))), node.labels, now - peer.heard_at, planned,
+        workers, node.labels, now - peer.heard_at, planned,
     )  # fmt: skip
 
 

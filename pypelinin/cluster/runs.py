@@ -20,6 +20,7 @@ from pypelinin.graph.graph import JOBS_MAX, Graph
 from pypelinin.wire.codec import Record, unpack_again
 from pypelinin.wire.definitions import (
     FRAME_BYTES_MAX,
+    GONE,
     Details,
     Failure,
     Header,
@@ -304,7 +305,7 @@ class Runs:
             case Released(number, jobs):
                 run = self.by_number[number]
                 for job in jobs:
-                    run.results.pop(job, None)
+                    run.results[job] = GONE
 
     def _submitted(self, row: Submitted, lsn: int) -> None:
         header = unpack_again(Header, row.header, FRAME_BYTES_MAX)

@@ -120,11 +120,8 @@ class Job:
         return f"Job({self.worker!r}, name={self.name!r})"
 
 
-def _default_name(worker: object) -> str:
-    if isinstance(worker, str):
-        return _checked_name("a worker's name", worker)
-    if isinstance(worker, Shell):
-        return worker.name[:NAME_CHARACTERS_MAX]
+def check_function(worker: object) -> None:
+    """Raise DefinitionError for what cannot be called as a job."""
     if not callable(worker):
         raise DefinitionError(
             f"A job runs a worker's name, a function or shell([...]), not {worker!r}."
@@ -136,6 +133,14 @@ def _default_name(worker: object) -> str:
                 f"{worker!r} is {kind}; a job is an ordinary function.",
                 remedy="Collect what it yields, or call asyncio.run() inside of the function.",
             )
+
+
+def _default_name(worker: object) -> str:
+    if isinstance(worker, str):
+        return _checked_name("a worker's name", worker)
+    if isinstance(worker, Shell):
+        return worker.name[:NAME_CHARACTERS_MAX]
+    check_function(worker)
     found = getattr(worker, "__name__", None) or type(worker).__name__
     return str(found).replace("<lambda>", "lambda")[:NAME_CHARACTERS_MAX]
 

@@ -21,7 +21,7 @@ import msgpack
 
 from pypelinin.errors import NotPicklable
 from pypelinin.graph.fingerprint import digest
-from pypelinin.graph.job import Job
+from pypelinin.graph.job import Job, check_function
 from pypelinin.runtime.values import is_plain, pack_header
 
 CAPTURED_WARN_BYTES = 1024 * 1024
@@ -50,6 +50,7 @@ class Functions:
         known = self._packed.get(id(function))
         if known is not None and known[0] is function:
             return known[1:]
+        check_function(function)
         import cloudpickle
 
         self._mark_local_modules()

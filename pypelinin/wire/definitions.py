@@ -19,6 +19,8 @@ BATCH_ROWS_MAX = 1000
 """Rows of people's size (a run, a node) in one message."""
 
 
+GONE = b"g"
+"""In place of a packed result that nobody was to read any more."""
 SHELL = "shell"
 """The worker every Broker offers that runs a command."""
 

@@ -74,6 +74,13 @@ class Ppg2World:
         return _Execution(self, failing).finish()
 
 
+def is_their_own(error: BaseException) -> bool:
+    """Whether the engine says, in one of its two ways, that it is wrong itself."""
+    if type(error).__name__ == "PanicException":  # of the extension module, and not exported
+        return True
+    return isinstance(error, ValueError) and str(error).startswith("Internal error")
+
+
 class _Execution:
     """One run in the making. All that is ready is started; the oldest start ends first."""
 
@@ -126,7 +133,9 @@ class _Execution:
     def finish(self) -> Ppg2Log:
         try:
             self._execute()
-        except ValueError as error:  # how the engine says that it is wrong itself
+        except BaseException as error:
+            if not is_their_own(error):
+                raise
             self.log.trouble = str(error)
         self.log.ends = [self._end_of(number) for number in range(len(self.world.case))]
         return self.log

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -49,24 +48,22 @@ ENDS = {
 # --- one run of both --------------------------------------------------------------------------
 
 
-@dataclass
+def executed(ends: list[str]) -> set[int]:
+    return {job for job, end in enumerate(ends) if end in (RAN, FAILED)}
+
+
 class Pair:
     """The same run by both engines."""
 
-    before: World
-    ours: Log
-    theirs: Ppg2Log
-
-    def __post_init__(self) -> None:
-        self.case = self.before.case
-        self.our_ends = [ENDS[self.ours.verdicts[job]] for job in range(len(self.case))]
-        for started, ends in ((self.ours.started, self.our_ends), (self.theirs.started, self.ends)):
-            executed = {job for job, end in enumerate(ends) if end in (RAN, FAILED)}
-            assert executed == set(started) or UNKNOWN in ends
-
-    @property
-    def ends(self) -> list[str]:
-        return self.theirs.ends
+    def __init__(self, before: World, ours: Log, theirs: Ppg2Log) -> None:
+        self.before = before
+        self.case = before.case
+        self.ours = ours
+        self.theirs = theirs
+        self.our_ends = [ENDS[ours.verdicts[job]] for job in range(len(self.case))]
+        self.their_ends = theirs.ends
+        assert UNKNOWN in theirs.ends or set(theirs.started) == executed(theirs.ends)
+        assert set(ours.started) == executed(self.our_ends)
 
     def inputs(self, job: int) -> list[int]:
         return [up for up, _, _ in self.case[job].reads]
@@ -75,7 +72,7 @@ class Pair:
         return [other for other in range(len(self.case)) if job in self.inputs(other)]
 
     def differing(self) -> set[int]:
-        ends = zip(self.our_ends, self.ends, strict=True)
+        ends = zip(self.our_ends, self.their_ends, strict=True)
         return {job for job, (our, their) in enumerate(ends) if our != their} | {
             job for job, _ in self.theirs.blind
         }
@@ -97,25 +94,20 @@ class Pair:
 
 def is_left_over(pair: Pair, job: int) -> bool:
     left = pair.case[job].policy == EPHEMERAL and (job, "") in pair.before.data
-    return left and pair.our_ends[job] == SKIPPED and pair.ends[job] in (RAN, FAILED)
+    return left and pair.our_ends[job] == SKIPPED != pair.their_ends[job]
 
 
-def is_early(pair: Pair, job: int) -> bool:
-    lazy = pair.case[job].policy == EPHEMERAL
-    in_vain = any(
-        pair.our_ends[other] == pair.ends[other] == BLOCKED for other in pair.consumers(job)
+def is_in_vain(pair: Pair, job: int) -> bool:
+    stopped = any(
+        pair.our_ends[other] == pair.their_ends[other] == BLOCKED for other in pair.consumers(job)
     )
-    return lazy and in_vain and pair.our_ends[job] == SKIPPED and pair.ends[job] in (RAN, FAILED)
+    lazy = pair.case[job].policy == EPHEMERAL
+    return stopped and lazy and pair.our_ends[job] == SKIPPED != pair.their_ends[job]
 
 
 def is_unchanged(pair: Pair, job: int) -> bool:
     broken = any(pair.our_ends[up] in (FAILED, BLOCKED) for up in pair.inputs(job))
-    return broken and pair.ours.verdicts[job] == table.KEPT and pair.ends[job] == BLOCKED
-
-
-def is_unasked(pair: Pair, job: int) -> bool:
-    broken = any(pair.our_ends[up] in (FAILED, BLOCKED) for up in pair.inputs(job))
-    return broken and pair.ours.verdicts[job] == table.UNUSED and pair.ends[job] == BLOCKED
+    return broken and pair.ours.verdicts[job] == table.KEPT and pair.their_ends[job] == BLOCKED
 
 
 def is_blind(pair: Pair, job: int) -> bool:
@@ -123,7 +115,7 @@ def is_blind(pair: Pair, job: int) -> bool:
 
 
 def is_lost(pair: Pair, job: int) -> bool:
-    return pair.theirs.trouble.startswith("Internal error")
+    return pair.theirs.trouble != ""
 
 
 class Difference(NamedTuple):
@@ -141,20 +133,15 @@ DIFFERENCES = {
         "A temp that an earlier run with failures left behind is read as it is, since its record "
         "vouches for it; theirs starts its job again (whose class then finds the file).",
     ),
-    "early": Difference(
-        is_early,
-        "A temp is made when its consumer is sure to run; theirs makes it as soon as the consumer "
-        "is known to be stale, in vain if another input of that consumer breaks.",
+    "in vain": Difference(
+        is_in_vain,
+        "A temp is made when its consumer is sure to run, and left alone if another input of that "
+        "consumer breaks; theirs sets out to make it as soon as the consumer is known to be stale.",
     ),
     "unchanged": Difference(
         is_unchanged,
         "A job that is unchanged stands, though the unchanged temp it was made from breaks when "
         "others have it made again; theirs counts it as failed with its upstream.",
-    ),
-    "unasked": Difference(
-        is_unasked,
-        "A temp with a broken input whose consumers have all ended already was needed by nobody; "
-        "theirs counts it as failed with its upstream. It runs in neither.",
     ),
     "blind": Difference(
         is_blind,
@@ -182,19 +169,19 @@ def known_differences() -> set[str]:
 
 def follows(pair: Pair, job: int, explained: set[int]) -> bool:
     """Whether a job ended otherwise only because one beside it did."""
-    if pair.ends[job] == BLOCKED and any(
-        up in explained and pair.ends[up] in (FAILED, BLOCKED) for up in pair.inputs(job)
+    if pair.their_ends[job] == BLOCKED and any(
+        up in explained and pair.their_ends[up] in (FAILED, BLOCKED) for up in pair.inputs(job)
     ):
         return True
-    here, there = job in pair.ours.started, job in pair.theirs.started
-    return (
-        here != there
-        and pair.case[job].policy == EPHEMERAL
-        and any(
-            other in explained
-            and (other in pair.ours.started, other in pair.theirs.started) == (here, there)
-            for other in pair.consumers(job)
-        )
+    if pair.case[job].policy != EPHEMERAL or (
+        (job in pair.ours.started) == (job in pair.theirs.started)
+    ):
+        return False
+    sides = [(pair.our_ends, pair.their_ends), (pair.their_ends, pair.our_ends)]
+    with_it, without = sides[job in pair.theirs.started]
+    return any(  # a consumer for which one engine made it, and which the other did not run
+        with_it[other] != SKIPPED and without[other] not in (RAN, FAILED)
+        for other in explained.intersection(pair.consumers(job))
     )
 
 
@@ -224,7 +211,7 @@ class Tally:
         before = ours.copy()
         pair = Pair(before, ours.run(Story(failing=failing)), theirs.run(failing))
         if not pair.differing():
-            assert ours.data == theirs.world.data, f"other data: {pair}"
+            assert is_same_data(pair, ours, theirs.world), f"other data: {pair}"
             return True
         check_by_definition(pair, ours, failing)
         known = known_differences()
@@ -237,6 +224,16 @@ class Tally:
     def __str__(self) -> str:
         found = ", ".join(f"{count:,} {name}" for name, count in self.counts.most_common())
         return f"{self.runs:,} runs of both, {self.counts.total():,} differ: {found}"
+
+
+def is_same_data(pair: Pair, ours: World, theirs: World) -> bool:
+    """Whether both have left the same, but for old left-overs that only ours releases."""
+    released = {
+        key
+        for key in pair.before.data.keys() - ours.data.keys()
+        if pair.case[key[0]].policy == EPHEMERAL
+    }
+    return ours.data == {key: v for key, v in theirs.data.items() if key not in released}
 
 
 def check_by_definition(pair: Pair, after: World, failing: frozenset[int]) -> None:
@@ -310,7 +307,7 @@ def test_every_graph_of_three_jobs(folder: Folder, watched: bool) -> None:
         every_second_run(case, folder, frozenset(invariants), tally)
     print(tally)
     assert tally.runs > (20_000 if watched else 5_000)
-    seen = {"left over", "early", "unchanged"} | ({"lost"} if watched else set())
+    seen = {"left over", "in vain", "unchanged"} | ({"lost"} if watched else set())
     assert tally.needed == seen & known_differences()
 
 
@@ -318,13 +315,13 @@ def sample(seed: int, folder: Folder, tally: Tally) -> None:
     """A first run of some case and three more; on until the two differ."""
     choice = Random(seed)
     jobs, density, watched = 4 + seed % 2, choice.random(), choice.choice((0.0, 0.5, 1.0))
-    policies = tuple(choice.choice((*POLICIES, EPHEMERAL)) for _ in range(jobs))
+    policies = tuple(choice.choice((*POLICIES, OUTPUT, EPHEMERAL, EPHEMERAL)) for _ in range(jobs))
     pairs = [(up, down) for down in range(jobs) for up in range(down)]
     case = case_of({pair: int(choice.random() < density) for pair in pairs}, policies)
     lazy = frozenset(job for job in range(jobs) if policies[job] != ALWAYS)
     invariants = frozenset(job for job in lazy if choice.random() < watched)
     ours, theirs = worlds(case, folder, invariants)
-    likely = [0.0, choice.choice((0.0, 0.2, 0.5)), choice.choice((0.0, 0.2, 0.5)), 0.0]
+    likely = [0.0, choice.choice((0.0, 0.2, 0.5)), choice.choice((0.0, 0.0, 0.3)), 0.0]
     for number, fails in enumerate(likely):
         if number:
             disturb(ours, theirs, lazy - invariants, choice)
@@ -335,7 +332,7 @@ def sample(seed: int, folder: Folder, tally: Tally) -> None:
 
 def disturb(ours: World, theirs: Ppg2World, unwatched: frozenset[int], choice: Random) -> None:
     """Change and delete here and there; some code gives the same when it has changed."""
-    likely = choice.choice((0.0, 0.2, 0.6))
+    likely = choice.choice((0.1, 0.2, 0.5))
     jobs = frozenset(job for job in range(len(ours.case)) if choice.random() < likely)
     there = [job for job, _ in ours.data if ours.case[job].policy == OUTPUT]
     lost = frozenset(job for job in there if choice.random() < likely)

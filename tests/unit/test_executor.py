@@ -1,0 +1,317 @@
+"""What CPython expects of an executor, and what ours does beyond."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    FIRST_EXCEPTION,
+    CancelledError,
+    Future,
+    as_completed,
+    wait,
+)
+from pathlib import Path
+
+import pytest
+
+from pypelinin.errors import DefinitionError, Killed, NotPicklable, RemoteTraceback, Unreachable
+from pypelinin.executor import Executor
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[Executor]:
+    with Executor(2) as made:
+        yield made
+
+
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+def test_a_call_with_arguments(executor: Executor) -> None:
+    assert executor.submit(add, 1, b=41).result(10) == 42
+    assert executor.submit(lambda *args, **kwargs: (args, kwargs), 1, x=2).result(10) == (
+        (1,), {"x": 2},
+    )  # fmt: skip
+
+
+def test_fn_may_be_the_name_of_a_keyword(executor: Executor) -> None:
+    assert executor.submit(dict, fn=1, self=2).result(10) == {"fn": 1, "self": 2}
+
+
+def test_calls_that_close_over_things(executor: Executor) -> None:
+    factor = {"by": 3}
+    assert executor.submit(lambda x: x * factor["by"], 5).result(10) == 15
+
+
+def test_none_and_large_and_odd_results(executor: Executor) -> None:
+    for value in (None, (1, 2), {3}, "x" * 100_000, b"\0" * 50_000, [None], {1: {2: [3]}}):
+        assert executor.submit(lambda v: v, value).result(10) == value
+
+
+def test_an_exception_comes_as_it_was_with_the_remote_traceback(executor: Executor) -> None:
+    def broken() -> None:
+        raise KeyError("missing")
+
+    future = executor.submit(broken)
+    with pytest.raises(KeyError, match="missing") as caught:
+        future.result(10)
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert "in broken" in str(caught.value.__cause__)
+    assert "calls.py" not in str(caught.value.__cause__), "only the user's frames"
+    assert isinstance(future.exception(), KeyError)
+
+
+def test_an_exception_of_a_class_that_is_not_here(executor: Executor) -> None:
+    def broken() -> None:
+        import sys
+        import types
+
+        module = types.ModuleType("only_there")
+        exec("class Odd(Exception): pass", module.__dict__)
+        sys.modules["only_there"] = module
+        raise module.Odd("strange")
+
+    error = executor.submit(broken).exception(10)
+    assert type(error).__name__ == "Failed"
+    assert "only_there.Odd: strange" in str(error)
+
+
+def test_map(executor: Executor) -> None:
+    assert list(executor.map(add, range(10), range(10))) == [2 * i for i in range(10)]
+    assert list(executor.map(add, range(25), chunksize=10)) == list(range(1, 26))
+    assert list(executor.map(add, [])) == []
+
+
+def test_map_raises_where_the_error_is(executor: Executor) -> None:
+    results = executor.map(lambda x: 1 // x, [1, 0, 1])
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_map_has_a_timeout(executor: Executor) -> None:
+    results = executor.map(time.sleep, [0, 30], timeout=0.5)
+    assert next(results) is None
+    with pytest.raises(TimeoutError):
+        next(results)
+
+
+def test_map_with_a_buffer_takes_only_what_it_needs(executor: Executor) -> None:
+    taken: list[int] = []
+
+    def source() -> Iterator[int]:
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    results = executor.map(add, source(), buffersize=4)
+    assert len(taken) == 4
+    assert next(results) == 1
+    assert len(taken) == 5
+    assert list(results) == list(range(2, 101))
+
+
+@pytest.mark.parametrize("options", [{"chunksize": 0}, {"chunksize": -1}, {"buffersize": 0}])
+def test_map_with_nonsense(executor: Executor, options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        executor.map(add, [1], **options)  # type: ignore[arg-type]
+
+
+def test_wait_and_as_completed(executor: Executor) -> None:
+    futures = [executor.submit(add, i) for i in range(50)]
+    assert {f.result() for f in as_completed(futures, timeout=10)} == set(range(1, 51))
+    slow = executor.submit(time.sleep, 30)
+    ended = wait([slow, executor.submit(add, 1)], timeout=10, return_when=FIRST_COMPLETED)
+    assert ended.not_done == {slow}
+    ended = wait([slow, executor.submit(lambda: 1 // 0)], 10, FIRST_EXCEPTION)
+    assert ended.not_done == {slow}
+    assert slow.cancel()
+
+
+def test_asyncio(executor: Executor) -> None:
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        futures = [loop.run_in_executor(executor, add, i) for i in range(5)]
+        return await asyncio.gather(*futures, asyncio.wrap_future(executor.submit(add, 5)))
+
+    assert asyncio.run(main()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_callbacks(executor: Executor) -> None:
+    seen = threading.Event()
+    executor.submit(add, 1).add_done_callback(lambda future: seen.set())
+    assert seen.wait(10)
+
+
+def test_cancel_of_what_waits_and_of_what_runs(executor: Executor, tmp_path: Path) -> None:
+    def touch(path: str, seconds: float) -> None:
+        Path(path).touch()
+        time.sleep(seconds)
+
+    began = time.monotonic()
+    running = [executor.submit(touch, str(tmp_path / str(i)), 60) for i in range(2)]
+    while len(list(tmp_path.iterdir())) < 2:
+        assert time.monotonic() - began < 20
+        time.sleep(0.01)
+    waiting = executor.submit(touch, str(tmp_path / "never"), 60)
+    assert all(future.cancel() for future in [waiting, *running])
+    assert executor.submit(add, 1).result(20) == 2, "the slots are free again"
+    assert not (tmp_path / "never").exists()
+    for future in [waiting, *running]:
+        assert future.cancelled()
+        with pytest.raises(CancelledError):
+            future.result(10)
+    done = executor.submit(add, 1)
+    done.result(10)
+    assert not done.cancel()
+
+
+def test_a_slot_that_dies_fails_its_call_and_no_other(executor: Executor) -> None:
+    futures = [executor.submit(os._exit, 3), *(executor.submit(add, i) for i in range(20))]
+    error = futures[0].exception(20)
+    assert isinstance(error, Killed)
+    assert "code 3" in str(error)
+    assert [future.result(20) for future in futures[1:]] == list(range(1, 21))
+
+
+def test_what_cannot_be_sent_says_what_and_where(executor: Executor) -> None:
+    lock = threading.Lock()
+
+    def uses() -> bool:
+        return lock.locked()
+
+    error = executor.submit(uses).exception(10)
+    assert isinstance(error, NotPicklable)
+    assert "'lock'" in str(error)
+    line = uses.__code__.co_firstlineno + 1
+    assert f"test_executor.py:{line}" in str(error)
+    error = executor.submit(add, 1, b=lock).exception(10)  # type: ignore[arg-type]
+    assert isinstance(error, NotPicklable)
+    assert "b (lock)" in str(error)
+
+
+def test_a_result_that_cannot_be_sent(executor: Executor) -> None:
+    error = executor.submit(threading.Lock).exception(10)
+    assert type(error).__name__ == "NotPicklable"
+    assert "result of" in str(error)
+
+
+def test_an_exception_that_cannot_be_sent(executor: Executor) -> None:
+    def broken() -> None:
+        error = ValueError("with a lock")
+        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        raise error
+
+    error = executor.submit(broken).exception(10)
+    assert type(error).__name__ == "Failed"
+    assert "ValueError: with a lock" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["async", "generator"])
+def test_what_is_no_ordinary_function(executor: Executor, kind: str) -> None:
+    async def coroutine() -> None: ...
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    error = executor.submit(coroutine if kind == "async" else generator).exception(10)
+    assert isinstance(error, DefinitionError)
+    assert "ordinary function" in str(error)
+
+
+def test_options(executor: Executor, tmp_path: Path) -> None:
+    def second_time(place: str) -> str:
+        path = Path(place)
+        if path.exists():
+            return "well"
+        path.touch()
+        raise OSError("not yet")
+
+    view = executor.options(retries=1)
+    assert view.submit(second_time, str(tmp_path / "a")).result(20) == "well"
+    with pytest.raises(OSError, match="not yet"):
+        executor.submit(second_time, str(tmp_path / "b")).result(20)
+    with pytest.raises(DefinitionError):
+        executor.options(retries=-1)
+
+
+def test_many_threads_submit(executor: Executor) -> None:
+    found: list[Future[int]] = []
+
+    def work(base: int) -> None:
+        found.extend(executor.submit(add, base + i) for i in range(200))
+
+    threads = [threading.Thread(target=work, args=(1000 * n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = sum(1000 * n + i + 1 for n in range(4) for i in range(200))
+    assert sum(f.result(20) for f in found) == expected
+
+
+def test_shutdown_waits_and_then_refuses() -> None:
+    executor = Executor(1)
+    future = executor.submit(time.sleep, 0.3)
+    executor.shutdown()
+    assert future.done()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(add, 1)
+    executor.shutdown()
+
+
+def test_shutdown_without_waiting_lets_work_end() -> None:
+    executor = Executor(1)
+    future = executor.submit(add, 1)
+    executor.shutdown(wait=False)
+    assert future.result(10) == 2
+    executor.shutdown()
+
+
+def test_shutdown_with_cancel() -> None:
+    executor = Executor(1)
+    futures = [executor.submit(time.sleep, 60) for _ in range(5)]
+    executor.shutdown(cancel_futures=True)
+    assert all(future.cancelled() for future in futures)
+
+
+def test_an_executor_that_is_thrown_away_ends_its_slots() -> None:
+    executor = Executor(1)
+    pid = executor.submit(os.getpid).result(10)
+    gone = weakref.ref(executor)
+    del executor
+    gc.collect()
+    assert gone() is None
+    until = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("workers", [0, -1, "2", 1.5])
+def test_max_workers_is_a_number_of_slots(workers: object) -> None:
+    with pytest.raises(DefinitionError, match="at least 1"):
+        Executor(workers)  # type: ignore[arg-type]
+
+
+def test_no_router_is_said_in_time() -> None:
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        Executor(api="tcp://127.0.0.1:1")
+    assert time.monotonic() - began < 20
+
+
+def test_durable_in_a_directory(tmp_path: Path) -> None:
+    with Executor(1, directory=tmp_path / "journal") as executor:
+        assert list(executor.map(add, range(100))) == list(range(1, 101))
+    assert (tmp_path / "journal" / "journal.sqlite").exists()
