@@ -268,6 +268,7 @@ class _Thread:
         self._cancels: deque[JobFuture] = deque()
         self._lock = threading.Lock()
         self._ending = False
+        self._cancel_all = False
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._asleep = False
@@ -309,12 +310,7 @@ class _Thread:
     def end(self, cancel_futures: bool) -> None:
         with self._lock:
             self._ending = True
-            futures = [call.future for call in self._calls]
-        if cancel_futures:
-            for run in list(self._runs.values()):
-                futures += list(run.values())
-            for future in futures:
-                future.cancel()
+            self._cancel_all = self._cancel_all or cancel_futures
         if self._manager is not None:
             self._manager.wake()
 
@@ -336,6 +332,8 @@ class _Thread:
             else:
                 self._manager = self._embedded()
         except BaseException as error:
+            if self._manager is not None:
+                self._manager.close()
             self._error = error
             self._ready.set()
             return
@@ -355,6 +353,11 @@ class _Thread:
         return Conversation(port=port, limits=port.limits)
 
     def _turn(self, manager: Conversation) -> None:
+        if self._cancel_all:  # here, where nothing is on its way from one list to another
+            self._cancel_all = False
+            running = [future for run in self._runs.values() for future in run.values()]
+            for future in [*(call.future for call in self._calls), *running]:
+                future.cancel()
         self._cancel_jobs(manager)
         batch = self._batch()
         if batch:
