@@ -339,7 +339,7 @@ class _Thread:
             return
         self._ready.set()
         try:
-            while not (self._ending and not self._calls and not self._runs):
+            while not self._over:
                 self._turn(self._manager)
         except BaseException as error:
             self._error = error
@@ -362,11 +362,17 @@ class _Thread:
         batch = self._batch()
         if batch:
             self._start(manager, batch)
+        if self._over:
+            return
         self._asleep = True
         news = bool(self._calls and self._has_room) or bool(self._cancels)
         manager.converse(0.0 if news else IDLE_S)
         self._asleep = False
         self._resolve(manager)
+
+    @property
+    def _over(self) -> bool:
+        return self._ending and not self._calls and not self._runs
 
     @property
     def _has_room(self) -> bool:

@@ -60,6 +60,7 @@ class _Slot:
     tag: int = 0
     left: int = 0
     started: bool = False
+    doomed: bool = False
     look_at: float = 0.0
     outbox: memoryview | None = None
     runs: dict[int, str] = field(default_factory=dict)
@@ -155,11 +156,13 @@ class Slots:
     def kill(self, number: int) -> None:
         """End the slot and all its processes; answered by SlotExited."""
         slot = self._slots.get(number)
-        if slot is None or not slot.pid:
+        if slot is None:
             return
+        slot.doomed = True  # the nursery may not have told its pid yet
         for kill in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(slot.pid, signal.SIGKILL)
+                if slot.pid:
+                    kill(slot.pid, signal.SIGKILL)
 
     def save_monitoring(self, sample: dict[str, object]) -> None:
         """Hand *sample* to the store in a slot of its own, started when first needed.
@@ -323,6 +326,8 @@ class Slots:
                 if first in self._slots:
                     self._slots[first].pid = second
                     self._by_pid[second] = first
+                    if self._slots[first].doomed:
+                        self.kill(first)
                 else:
                     os.kill(second, signal.SIGKILL)
             elif kind == "not forked":
