@@ -98,6 +98,10 @@ class Lost(JobError):
     """The nodes that ran the job went away too often."""
 
 
+class ValueLost(Lost):
+    """A value that was kept in a file is gone, or not what was written."""
+
+
 class Cancelled(JobError):
     """The job or its run was cancelled."""
 

@@ -31,9 +31,11 @@ from pypelinin.graph.job import checked_labels, checked_priority, checked_retrie
 from pypelinin.ids import new_id
 from pypelinin.local import LocalPort
 from pypelinin.runtime.functions import Functions, pack_call
-from pypelinin.runtime.values import unpack_value
+from pypelinin.runtime.value_files import Values, size_of
+from pypelinin.runtime.values import Piece, unpack_value
 from pypelinin.wire.codec import pack_plain, pack_record
 from pypelinin.wire.definitions import (
+    INLINE_BYTES_MAX,
     PART_BYTES_MAX,
     PART_JOBS_MAX,
     Details,
@@ -41,10 +43,16 @@ from pypelinin.wire.definitions import (
     Kind,
     Structure,
     call_worker,
+    is_kept,
 )
 
 T = TypeVar("T")
 BATCH_BYTES_MAX = PART_BYTES_MAX // 2
+KEPT_BYTES_MAX = 4 * 1024 * 1024
+"""Large arguments that are written before their calls go out together."""
+KEPT_OUT_MAX = 16 * 1024 * 1024
+"""So many bytes of large arguments are out at once; the others wait here."""
+KEPT_WEIGHT = 256
 IDLE_S = 3600.0
 
 
@@ -60,7 +68,7 @@ class _Call(NamedTuple):
     future: JobFuture
     function: str
     packed_function: bytes
-    payload: bytes
+    payload: Sequence[Piece]
     options: Options
 
 
@@ -274,6 +282,8 @@ class _Thread:
         self._asleep = False
         self._manager: Conversation | None = None
         self._runs: dict[str, dict[int, JobFuture]] = {}
+        self._keeping: dict[str, int] = {}
+        """Bytes of large arguments by run; runs with large results alone have 0."""
         self._count = 0
         self._thread = threading.Thread(target=self._work, name="pypelinin-executor", daemon=True)
 
@@ -376,27 +386,53 @@ class _Thread:
 
     @property
     def _has_room(self) -> bool:
+        if sum(self._keeping.values()) >= KEPT_OUT_MAX:
+            return False
         return not self._api or self._max_workers is None or self._count < self._max_workers
 
     def _batch(self) -> list[_Call]:
         """What was put and not cancelled since, as far as it fits into one run."""
         batch: list[_Call] = []
-        size = 0
+        size = kept = 0
         room = PART_JOBS_MAX
         if self._api and self._max_workers is not None:
             room = self._max_workers - self._count
-        while self._calls and size < BATCH_BYTES_MAX and len(batch) < room:
+        while (
+            self._calls
+            and self._has_room
+            and size < BATCH_BYTES_MAX
+            and kept < KEPT_BYTES_MAX
+            and len(batch) < room
+        ):
             call = self._calls.popleft()
             if call.future.cancelled():
                 call.future.set_running_or_notify_cancel()
                 continue
             batch.append(call)
-            size += len(call.payload)
+            weight = size_of(call.payload)
+            size += weight if weight <= INLINE_BYTES_MAX else KEPT_WEIGHT
+            kept += weight
         return batch
 
     def _start(self, manager: Conversation, batch: list[_Call]) -> None:
         run = new_id(os.urandom)
-        header, part = compiled(run, manager.submitter, batch)
+        large = {
+            job: call.payload for job, call in enumerate(batch)
+            if size_of(call.payload) > INLINE_BYTES_MAX
+        }  # fmt: skip
+        try:
+            # not synced: if that machine crashes, who waits for the futures hears of it
+            keep = manager.values.keep_arguments
+            kept = keep(run, large, durable=False) if large else {}
+        except (OSError, DefinitionError) as error:
+            for call in batch:
+                if call.future.set_running_or_notify_cancel():
+                    call.future.set_exception(error)
+            return
+        sent = [kept.get(job) or b"".join(call.payload) for job, call in enumerate(batch)]
+        header, part = compiled(run, manager.submitter, batch, sent)
+        if kept:
+            self._keeping[run] = sum(map(size_of, large.values()))
         self._runs[run] = {job: call.future for job, call in enumerate(batch)}
         self._count += len(batch)
         for job, call in enumerate(batch):
@@ -427,10 +463,22 @@ class _Thread:
             for job, outcome in outcomes.items():
                 if job in futures:
                     self._count -= 1
-                    resolve(run, job, futures.pop(job), outcome)
+                    if is_kept(outcome.result):
+                        self._keeping.setdefault(run, 0)
+                    resolve(run, job, futures.pop(job), outcome, manager.values)
             if not futures:
                 del self._runs[run]
                 manager.forget(run)
+        if self._keeping:
+            self._release(manager)
+
+    def _release(self, manager: Conversation) -> None:
+        """Nobody else will ask for large values of what is over."""
+        over = [run for run in self._keeping if run not in self._runs]
+        for run in over:
+            del self._keeping[run]
+        if over:
+            manager.release_results(over)
 
     def _give_up(self, error: BaseException) -> None:
         """The conversation is over: nothing will come any more."""
@@ -445,13 +493,14 @@ class _Thread:
                 future.set_exception(error)
 
 
-def resolve(run: str, job: int, future: Future[Any], outcome: Outcome) -> None:
+def resolve(run: str, job: int, future: Future[Any], outcome: Outcome, values: Values) -> None:
     """Give *future* what came of its job."""
     if not future.set_running_or_notify_cancel():
         return
     if outcome.status == states.DONE:
         try:
-            future.set_result(unpack_value(outcome.result) if outcome.result else None)
+            packed = values.open(outcome.result)
+            future.set_result(unpack_value(packed) if packed else None)
         except BaseException as broken:  # opening a result is user code
             future.set_exception(broken)
         return
@@ -463,15 +512,20 @@ def resolve(run: str, job: int, future: Future[Any], outcome: Outcome) -> None:
     future.set_exception(error.exception or error)
 
 
-def compiled(run: str, submitter: str, batch: Sequence[_Call]) -> tuple[bytes, tuple[bytes, bytes]]:
-    """(header, (structure, details)) of a run of calls that wait for nothing."""
+def compiled(
+    run: str, submitter: str, batch: Sequence[_Call], sent: Sequence[bytes]
+) -> tuple[bytes, tuple[bytes, bytes]]:
+    """(header, (structure, details)) of a run of calls that wait for nothing.
+
+    *sent* is what travels of the arguments of each.
+    """
     kinds: dict[tuple[str, int], int] = {}
     listed: list[Kind] = []
     functions: dict[str, bytes] = {}
     kind_of, ends = array("I"), array("I")
     payloads: list[bytes] = []
     size = 0
-    for call in batch:
+    for call, arguments in zip(batch, sent, strict=True):
         key = (call.function, id(call.options))
         if key not in kinds:
             kinds[key] = len(listed)
@@ -480,7 +534,7 @@ def compiled(run: str, submitter: str, batch: Sequence[_Call]) -> tuple[bytes, t
             listed.append(Kind(worker, dict(options.labels), options.retries, options.priority))
             functions[call.function] = call.packed_function
         kind_of.append(kinds[key])
-        payloads.append(pack_plain([None, call.payload]))
+        payloads.append(pack_plain([None, arguments]))
         size += len(payloads[-1])
         ends.append(size)
     jobs = len(batch)

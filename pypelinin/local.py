@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.events import (
     Committed,
     Compact,
+    DropValues,
     KeepImage,
     Received,
     Say,
@@ -45,8 +48,10 @@ from pypelinin.runtime.daemons import recovered
 from pypelinin.runtime.journal import Journal
 from pypelinin.runtime.node import StoreSpec, store_spec
 from pypelinin.runtime.slots import Setup, Slots
+from pypelinin.runtime.value_files import ValueFiles
 from pypelinin.runtime.values import check_plain
 from pypelinin.wire.codec import Envelope
+from pypelinin.wire.definitions import ValuePlace
 
 NODE = b"node"
 CLIENT = b"client"
@@ -80,12 +85,20 @@ class Machines:
         self._for_broker: list[Event] = []
         self._journal: Journal | None = None
         now, wall = time.monotonic(), time.time()
+        self._temporary = "" if directory is not None else _temporary_name()
+        self._place = ValuePlace(
+            str(directory / "values") if directory else self._temporary,
+            "",
+            0,
+            directory is not None,
+        )
+        self._files = ValueFiles(self._place.directory)
         self._router, first = self._recovered(directory, wall - now)
         self._broker = Broker(
             "local", new_id(os.urandom), slots, {}, self.limits, VERSION, wall - now
         )
-        self._slots = Slots(setup, "local")
-        self._deferred: deque[SendAfter] = deque()
+        self._slots = Slots(replace(setup, place=self._place, temporary=self._temporary), "local")
+        self._deferred: deque[SendAfter | DropValues] = deque()
         self._stopped = False
         self.woken = False
         """Somebody called `wake`: who waits looks up."""
@@ -96,11 +109,13 @@ class Machines:
         self, directory: Path | None, offset_s: float
     ) -> tuple[Router, Sequence[Command]]:
         if directory is None:
-            router = Router(self.limits, {}, "", VERSION, offset_s, new_id(os.urandom))
+            router = Router(self.limits, {}, "", VERSION, offset_s, new_id(os.urandom), self._place)
             return router, router.begin(time.monotonic())
         self._journal = Journal(directory, "full", f"pid {os.getpid()}", lambda _lsn, _error: None)
         try:
             router, first = recovered(self._journal, {}, "", self.limits)
+            router.place = self._place
+            self._files.sweep(router.state.runs.numbers)
             self._journal.start(thread=False)
         except BaseException:
             self._journal.close()
@@ -184,7 +199,7 @@ class Machines:
                     self._deliver(peer, envelope)
                 case Write():
                     lsn = command.lsn
-                case SendAfter():
+                case SendAfter() | DropValues():
                     self._deferred.append(command)
         if self._journal is not None:
             rows = (c for c in commands if isinstance(c, (Write, KeepImage, Compact)))
@@ -195,7 +210,11 @@ class Machines:
             self._for_router.append(Committed(lsn))
         while self._deferred:
             waiting = self._deferred.popleft()
-            self._deliver(waiting.peer, waiting.envelope)
+            if isinstance(waiting, SendAfter):
+                self._deliver(waiting.peer, waiting.envelope)
+                continue
+            for name in waiting.names:
+                self._files.drop(name)
 
     def _deliver(self, peer: bytes, envelope: Envelope) -> None:
         queue = self.mail if peer == CLIENT else self._for_broker
@@ -208,6 +227,14 @@ class Machines:
             self._journal.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _temporary_name() -> str:
+    """Where large values of a run that is not to be durable are."""
+    name = f"pypelinin-{os.getpid()}-{new_id(os.urandom)[:8]}"
+    return os.path.join(tempfile.gettempdir(), name)
 
 
 class LocalPort:
@@ -352,6 +379,7 @@ def run_with(
 
 def _kept(results: Results) -> Results:
     """The jobs find their results here when the runner is gone."""
+    results.detach()
     for job in results:
         if not isinstance(job.worker, str):
             job.attach(results)

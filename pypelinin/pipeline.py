@@ -33,6 +33,7 @@ from pypelinin.wire.definitions import (
 
 Jobs = Job | Sequence[Job] | None
 Pack = Callable[[str, object], bytes]
+Keep = Callable[[str, Sequence[bytes | None]], Sequence[bytes | None]]
 """Turns (what it is, value) into bytes that begin with "m" (msgpack) or "p" (pickle)."""
 Part = tuple[bytes, bytes]
 
@@ -147,10 +148,16 @@ class Pipeline:
             file.write(f"{self}\n")
 
     def compile(
-        self, run: str, submitter: str, pack: Pack, calls: Calls | None = None
+        self,
+        run: str,
+        submitter: str,
+        pack: Pack,
+        calls: Calls | None = None,
+        keep: Keep | None = None,
     ) -> tuple[bytes, list[Part]]:
         """(header, parts of (structure, details)) as they go to the Router under id *run*.
 
+        *keep* puts what jobs get elsewhere if it is large, and gives what travels instead.
         Raises what *pack* and *calls* raise for data that cannot be sent, DefinitionError for
         data over a frame's limit.
         """
@@ -159,7 +166,8 @@ class Pipeline:
         kind_of = array("I", [self._kind(job, kinds, functions, calls) for job in self.jobs])
         payload = pack("the pipeline's data", self.data)
         data = [_job_data(job, pack, calls, self._inputs(i)) for i, job in enumerate(self.jobs)]
-        payloads = [_job_payload(*pair) for pair in zip(self.jobs, data, strict=True)]
+        sent = data if keep is None else keep(run, data)
+        payloads = [_job_payload(*pair) for pair in zip(self.jobs, sent, strict=True)]
         if functions:
             assert calls is not None
             payload = calls.header(payload, functions)
@@ -333,7 +341,7 @@ def _job_payload(job: Job, data: bytes | None) -> bytes:
 
 def _content(data: bytes | None) -> bytes:
     """What of packed data is equal in every process: a pickle's bytes are not."""
-    return (data if data[:1] == b"m" else b"p") if data else b""
+    return (data if data[:1] in (b"m", b"y") else b"p") if data else b""
 
 
 def _cuts(graph: Graph, payloads: Sequence[bytes]) -> Iterator[tuple[int, int]]:

@@ -102,6 +102,11 @@ class Conversation(Requests):
         numbers = array("I", jobs)
         self._client.dismiss(self._send(lambda n: messages.CancelJobs(n, run, numbers)))
 
+    def release_results(self, runs: Iterable[str]) -> None:
+        """Say that nobody will ask for the results of these any more."""
+        named = tuple(runs)
+        self._client.dismiss(self._send(lambda n: messages.ReleaseResults(n, named)))
+
     def forget(self, run: str) -> None:
         """Nothing more of *run* is of interest here."""
         self._client.forget(run)

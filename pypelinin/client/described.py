@@ -60,4 +60,4 @@ def _jobs_of(header: Header, details: Details, count: int) -> Iterator[Job]:
 
 def _plain(payload: bytes) -> Any:
     """Only what is no pickle: a description must not run code."""
-    return unpack_value(payload) if payload[:1] == b"m" else None
+    return unpack_value(payload) if payload[:1] in (b"m", b"y") else None

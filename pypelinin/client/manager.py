@@ -241,7 +241,8 @@ class PipelineManager(Requests):
         known = self._client.outcomes.setdefault(str(found.id), {})
         if len(known) < len(found.jobs):
             self._fetch(str(found.id))
-        return Results(found, {number: Outcome(*known[number]) for number in known})
+        outcomes = {number: Outcome(*known[number]) for number in known}
+        return Results(found, outcomes, self.values)
 
     def _fetch(self, run: str) -> None:
         """Ask for all outcomes of a run."""
@@ -395,7 +396,9 @@ class PipelineManager(Requests):
         blobs: list[bytes] = []
         size = 0
         for run, pipeline in pipelines.items():
-            header, parts = pipeline.compile(run, self._submitter, pack_value, self._calls())
+            header, parts = pipeline.compile(
+                run, self._submitter, pack_value, self._calls(), self.values.keep_all
+            )
             for i, (structure, details) in enumerate(parts):
                 added = len(header) + len(structure) + len(details)
                 if runs and (len(runs) == PARTS_IN_MESSAGE or size + added > BYTES_IN_MESSAGE):

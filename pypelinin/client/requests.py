@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pypelinin.client.verdicts import refusal_error
 from pypelinin.cluster.client import Client, Expired
@@ -21,8 +22,10 @@ from pypelinin.machine import Command, Event
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.places import nearest_cluster
 from pypelinin.runtime.sockets import PeerSocket
+from pypelinin.runtime.value_files import Values
 from pypelinin.wire import messages
 from pypelinin.wire.codec import Envelope, Record
+from pypelinin.wire.definitions import NO_PLACE
 
 R = TypeVar("R", bound=Record)
 
@@ -80,6 +83,7 @@ class Requests:
         self._functions: Functions | None = None
         self._peer: Port = port or PeerSocket(self.api)
         self._configuration: messages.Configuration | None = None
+        self._values: Values | None = None
 
     @property
     def submitter(self) -> str:
@@ -89,6 +93,14 @@ class Requests:
     def configuration(self) -> messages.Configuration:
         """What the Router tells everybody: cluster id, version, broadcast address, values."""
         return self._handshake()
+
+    @property
+    def values(self) -> Values:
+        """How large values get to the cluster and back."""
+        if self._values is None:
+            host = urlsplit(self.api).hostname or "127.0.0.1"
+            self._values = Values(self._handshake().place or NO_PLACE, host)
+        return self._values
 
     def close(self) -> None:
         """Let go of the way to the Router; what was started goes on."""

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from pypelinin.client.verdicts import job_error
-from pypelinin.errors import Cancelled, DefinitionError, JobError, RemoteTraceback, UpstreamFailed
+from pypelinin.errors import (
+    Cancelled,
+    DefinitionError,
+    JobError,
+    RemoteTraceback,
+    UpstreamFailed,
+    ValueLost,
+)
 from pypelinin.graph import states
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
+from pypelinin.runtime.value_files import Values
 from pypelinin.runtime.values import unpack_value
 from pypelinin.wire.definitions import GONE, Failure
 
 
-def value_of(pipeline: Pipeline, job: Job, outcome: Outcome) -> Any:
-    """What the job returned. Raises DefinitionError if that was not to be kept."""
+def value_of(pipeline: Pipeline, job: Job, outcome: Outcome, values: Values) -> Any:
+    """What the job returned. Raises DefinitionError if that was not to be kept, ValueLost."""
     wanted = pipeline.results is None or job in pipeline.results
     if not wanted or outcome.result == GONE:
         raise DefinitionError(
             f"The result of {job!r} was not kept: only what was asked for is.",
             remedy="Give the job to run(), or name it in Pipeline(results=...).",
         )
-    return unpack_value(outcome.result) if outcome.result else None
+    return unpack_value(values.open(outcome.result)) if outcome.result else None
 
 
 class Outcomes(Protocol):
-    """Who can say how a job ended."""
+    """Who can say how a job ended, and open what it returned."""
+
+    @property
+    def values(self) -> Values: ...
 
     def outcome(self, pipeline: Pipeline, number: int, timeout: float | None = None) -> Outcome: ...
 
@@ -35,7 +47,7 @@ class Outcome(NamedTuple):
     """How one job ended; *result* is its packed result, or the packed exception it raised."""
 
     status: int
-    result: bytes
+    result: bytes | memoryview
     failure: Failure | None = None
 
 
@@ -86,7 +98,7 @@ class Source:
         error = error_of(str(self._pipeline.id), job.name, outcome)
         if error is not None:
             raise error
-        return value_of(self._pipeline, job, outcome)
+        return value_of(self._pipeline, job, outcome, self._manager.values)
 
 
 class Results(Mapping[Job, Any]):
@@ -97,8 +109,9 @@ class Results(Mapping[Job, Any]):
     of named workers have the result None.
     """
 
-    def __init__(self, pipeline: Pipeline, outcomes: Mapping[int, Outcome]) -> None:
+    def __init__(self, pipeline: Pipeline, outcomes: Mapping[int, Outcome], values: Values) -> None:
         self.pipeline = pipeline
+        self._values = values
         self.state = pipeline.state
         self.duration = pipeline.duration
         self._outcomes = outcomes
@@ -113,7 +126,15 @@ class Results(Mapping[Job, Any]):
         outcome = self._outcomes[self._numbers[job]]
         if job in self.failed:
             raise self.failed[job]
-        return value_of(self.pipeline, job, outcome)
+        return value_of(self.pipeline, job, outcome, self._values)
+
+    def detach(self) -> None:
+        """Hold all values here, before the place where they are kept is gone."""
+        opened = {}
+        for number, outcome in self._outcomes.items():
+            with contextlib.suppress(ValueLost):  # told to who asks for it
+                opened[number] = outcome._replace(result=self._values.open(outcome.result))
+        self._outcomes = {**self._outcomes, **opened}
 
     def result_of(self, job: Job, timeout: float | None) -> Any:
         """For `Job.result`, when nobody is there any more who could be asked."""

@@ -16,6 +16,7 @@ from pypelinin.errors import (
     Refused,
     RemoteTraceback,
     UnknownWorker,
+    ValueLost,
     VersionMismatch,
 )
 from pypelinin.wire.definitions import Failure, Refusal
@@ -30,7 +31,12 @@ _REFUSALS: dict[str, type[PypelininError]] = {
     "busy": Busy,
     "version": VersionMismatch,
 }
-_CAUSES: dict[str, type[JobError]] = {"exit": Killed, "signal": Killed, "lost": Lost}
+_CAUSES: dict[str, type[JobError]] = {
+    "exit": Killed,
+    "signal": Killed,
+    "lost": Lost,
+    "value": ValueLost,
+}
 
 
 def refusal_error(refusal: Refusal) -> PypelininError:

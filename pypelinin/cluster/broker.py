@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from pypelinin.cluster.events import Drain, Malformed, Received, Say, Send, Stop
+from pypelinin.cluster.inline import Inline
 from pypelinin.cluster.ledger import Ledger
 from pypelinin.cluster.member import ROUTER, Member
 from pypelinin.cluster.pace import Pace
@@ -31,6 +32,7 @@ from pypelinin.cluster.slots import (
 from pypelinin.config import Limits
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Blobs, Envelope, Record, pack_record
+from pypelinin.wire.definitions import NO_PLACE
 from pypelinin.wire.messages import (
     Configuration,
     DropJobs,
@@ -90,6 +92,7 @@ class Broker:
         self._waiting: deque[int] = deque()
         self._closed: deque[tuple[int, int]] = deque()
         self._pace = Pace(limits)
+        self._inline = Inline()
         self._asked: tuple[int, ...] = ()
         self._told: dict[int, None] = {}
         self._touched: dict[int, None] = {}
@@ -203,6 +206,7 @@ class Broker:
             case ForgetRuns(runs):
                 for number in runs:
                     self.runs.pop(number, None)
+                self._inline.keep(self.runs)
         return commands
 
     def _configure(self, message: Configuration, now: float) -> list[Command]:
@@ -218,7 +222,7 @@ class Broker:
         return [
             Say("info", f"Router {message.version} answered, cluster {message.cluster[:8]}."),
             *clock,
-            Configured(message.values),
+            Configured(message.values, message.place or NO_PLACE),
         ]
 
     def _take(self, message: JobsOut) -> None:
@@ -246,6 +250,7 @@ class Broker:
             commands += self._drop(fence)
         named = {number for lot in self.lots.values() for number in lot.runs}
         self.runs = {number: run for number, run in self.runs.items() if number in named}
+        self._inline.keep(self.runs)
         for lot in self.lots.values():
             lot.returned = False
             self._touched[lot.fence] = None
@@ -320,6 +325,9 @@ class Broker:
         lot = None if fence is None else self.lots.get(fence)
         if lot is None:
             return []
+        if event.results:
+            begun = len(lot.statuses)
+            self._inline.took(lot.runs[begun:], event.results)
         lot.take(event.statuses, event.failures, event.results)
         self._touched[lot.fence] = None
         if self._pace.took(lot.worker, event.elapsed_s / max(1, len(event.statuses))):
@@ -394,6 +402,7 @@ class Broker:
                     lot.payloads,
                     headers,
                     lot.follows[begun:end],
+                    self._inline.most(lot.runs[begun:end]),
                 )
             )
         return commands

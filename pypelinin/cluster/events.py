@@ -95,6 +95,14 @@ class Compact(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class DropValues(Command):
+    """Once row *lsn* is durable nobody needs these kept values: files, or all of a run's id."""
+
+    names: tuple[str, ...]
+    lsn: int
+
+
+@dataclass(frozen=True, slots=True)
 class Publish(Command):
     """Broadcast a hint; nobody may depend on it."""
 

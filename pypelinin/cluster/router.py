@@ -37,7 +37,7 @@ from pypelinin.graph import states
 from pypelinin.ids import fence_epoch
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Envelope, Record, unpack_record
-from pypelinin.wire.definitions import BATCH_ROWS_MAX, FRAME_BYTES_MAX
+from pypelinin.wire.definitions import BATCH_ROWS_MAX, FRAME_BYTES_MAX, ValuePlace
 from pypelinin.wire.messages import (
     AddJob,
     AddPipeline,
@@ -64,6 +64,7 @@ from pypelinin.wire.messages import (
     Progress,
     Refused,
     Rejoin,
+    ReleaseResults,
     Status,
     Wait,
     Welcome,
@@ -85,6 +86,7 @@ class Router:
         version: str,
         wall_offset_s: float,
         new_cluster: str,
+        place: ValuePlace | None = None,
     ) -> None:
         self.limits = limits
         self.state = State(limits)
@@ -99,6 +101,7 @@ class Router:
         self._version = version
         self._wall_offset_s = wall_offset_s
         self._new_cluster = new_cluster
+        self.place = place
         self._started_at = 0.0
         self._stop_after: int | None = None
         self._awaited: dict[int, float] = {}
@@ -223,6 +226,8 @@ class Router:
                 self._cancel(peer, message, now)
             case CancelJobs():
                 self._cancel_jobs(peer, message, now)
+            case ReleaseResults():
+                self._release_results(peer, message)
             case GetConfiguration():
                 self._configuration(peer, message, now)
             case JoinBroker():
@@ -263,7 +268,7 @@ class Router:
             return
         reply = Configuration(
             message.request, self.state.cluster, self.state.epoch, self._version,
-            self._broadcast, self._values, wall,
+            self._broadcast, self._values, wall, self.place,
         )  # fmt: skip
         self.scribe.answer(peer, reply)
 
@@ -309,6 +314,17 @@ class Router:
             self.dispatch.cancel_jobs(run, message.jobs)
             self._plan(now)
         rows = answers.statuses([run] if run is not None else [])
+        self.scribe.answer(peer, Status(message.request, rows))
+
+    def _release_results(self, peer: bytes, message: ReleaseResults) -> None:
+        named = map(self.state.runs.get, dict.fromkeys(message.runs))
+        runs = [run for run in named if run is not None]
+        over = [run for run in runs if run.finished_at]
+        for run in over:
+            if run.results:
+                self.scribe.write([Released(run.number, array("I", run.results))])
+        self.scribe.drop(run.id for run in over)
+        rows = answers.statuses(runs[:BATCH_ROWS_MAX])
         self.scribe.answer(peer, Status(message.request, rows))
 
     def _cluster(self, message: GetCluster, now: float) -> Cluster:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pypelinin.cluster.events import Publish, Say, SendAfter, Write
+from pypelinin.cluster.events import DropValues, Publish, Say, SendAfter, Write
 from pypelinin.cluster.link import Link
 from pypelinin.cluster.state import State
 from pypelinin.machine import Command
 from pypelinin.wire.codec import Envelope, Record
+from pypelinin.wire.definitions import is_kept, value_name
+from pypelinin.wire.rows import Forgotten, Released
 
 
 class Scribe:
@@ -22,8 +24,27 @@ class Scribe:
     def write(self, rows: Iterable[Record]) -> None:
         """Rows to the journal and into the state, in this order."""
         for row in rows:
+            unneeded = self._unneeded(row)
             self.state.apply(row)
             self.commands.append(Write(self.state.lsn, row))
+            self.drop(unneeded)
+
+    def _unneeded(self, row: Record) -> list[str]:
+        """Kept values that nobody asks for once *row* is a fact."""
+        runs = self.state.runs.by_number
+        match row:
+            case Released(number, jobs):
+                results = runs[number].results
+                return [value_name(results[job]) for job in jobs if is_kept(results.get(job))]
+            case Forgotten(numbers):
+                return [runs[number].id for number in numbers]
+        return []
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Let kept values go when all that is written is durable."""
+        listed = tuple(names)
+        if listed:
+            self.commands.append(DropValues(listed, self.state.lsn))
 
     def answer(self, peer: bytes, message: Record) -> None:
         """A reply; it waits for everything it may have seen to be durable."""

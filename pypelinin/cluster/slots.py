@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pypelinin.graph import states
 from pypelinin.machine import Command, Event
-from pypelinin.wire.definitions import Failure
+from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, Failure, ValuePlace
 from pypelinin.wire.messages import HeldLot, JobFailure, Progress
 
 
@@ -77,6 +77,8 @@ class RunLot(Command):
     payloads: bytes
     headers: dict[int, tuple[str, bytes]]
     follows: bytes = b""
+    inline_max: int = INLINE_BYTES_MAX
+    """Results over so many bytes are kept in files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,10 @@ class RecallLot(Command):
 
 @dataclass(frozen=True, slots=True)
 class Configured(Command):
-    """What the Router wants all Brokers to use: store configuration, interval."""
+    """What the Router wants all Brokers to use: store configuration, interval, value place."""
 
     values: dict[str, object]
+    place: ValuePlace = NO_PLACE
 
 
 @dataclass(slots=True)

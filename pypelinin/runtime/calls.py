@@ -17,8 +17,9 @@ from typing import Any
 
 import msgpack
 
-from pypelinin.runtime.values import pack_result, unpack_value
+from pypelinin.runtime.values import Piece, opened_pickle, pack_result, unpack_value
 
+Opener = Callable[[bytes], bytes | memoryview]
 FUNCTIONS_MAX = 256
 TAIL_CHARACTERS = 2000
 
@@ -33,12 +34,12 @@ class Calls:
     def __init__(self) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
 
-    def run(self, digest: str, header: bytes, own: Sequence[Any]) -> bytes:
+    def run(self, digest: str, header: bytes, own: Sequence[Any], opened: Opener) -> list[Piece]:
         """Call the function with the arguments of one job; returns its packed result."""
         function = self._functions.get(digest)
         if function is None:
             function = self._open(digest, header)
-        args, kwargs = unpack_call(own[1], own[2] if len(own) > 2 else ())
+        args, kwargs = unpack_call(opened(own[1]), own[2] if len(own) > 2 else (), opened)
         return pack_result(function, function(*args, **kwargs))
 
     def _open(self, digest: str, header: bytes) -> Callable[..., Any]:
@@ -59,28 +60,44 @@ def unpack_function(header: bytes, name: str) -> Callable[..., Any]:
 class _Inputs(pickle.Unpickler):
     """Puts results where the call names jobs."""
 
-    def __init__(self, data: bytes, inputs: Sequence[bytes]) -> None:
-        super().__init__(io.BytesIO(data))
+    def __init__(
+        self,
+        data: memoryview,
+        buffers: Sequence[memoryview],
+        inputs: Sequence[bytes],
+        opened: Opener,
+    ) -> None:
+        super().__init__(io.BytesIO(data), buffers=iter(buffers))
+        self._buffers = buffers
         self._inputs = inputs
+        self._opened = opened
 
     def persistent_load(self, index: int) -> Any:
+        if index < 0:  # large bytes stand behind the pickle's own buffers, the first one last
+            return bytes(self._buffers[index])
         packed = self._inputs[index]
-        return unpack_value(packed) if packed else None
+        return unpack_value(self._opened(packed)) if packed else None
 
 
-def unpack_call(data: bytes, inputs: Sequence[bytes]) -> tuple[Sequence[Any], dict[str, Any]]:
-    """(args, kwargs) of a call; *inputs* are the packed results it names by their place."""
-    kind, body = data[:1], memoryview(data)[1:]
-    if kind == b"m":
-        args, kwargs = msgpack.unpackb(body, raw=False, strict_map_key=False)
-    elif kind == b"r":
-        args, kwargs = _Inputs(bytes(body), inputs).load()
+def unpack_call(
+    data: bytes | memoryview, inputs: Sequence[bytes], opened: Opener = bytes
+) -> tuple[Sequence[Any], dict[str, Any]]:
+    """(args, kwargs) of a call; *inputs* are the packed results it names by their place.
+
+    *opened* gives a packed value for what may be the name of one. Raises what it raises.
+    """
+    if data[:1] == b"m":
+        args, kwargs = msgpack.unpackb(memoryview(data)[1:], raw=False, strict_map_key=False)
+        return args, kwargs
+    kind, body, buffers = opened_pickle(data)
+    if kind == b"r":
+        args, kwargs = _Inputs(body, buffers, inputs, opened).load()
     else:
-        args, kwargs = pickle.loads(body)
+        args, kwargs = pickle.loads(body, buffers=buffers)
     return args, kwargs
 
 
-def run_command(command: dict[str, Any]) -> bytes:
+def run_command(command: dict[str, Any]) -> list[Piece]:
     """Run an argument list; returns {"code", "stdout", "stderr", "files"}, packed.
 
     Raises CommandFailed for an exit code other than 0 if *check* is set. With files (in or
@@ -100,7 +117,7 @@ def run_command(command: dict[str, Any]) -> bytes:
 
 def _run(
     command: dict[str, Any], env: dict[str, str], cwd: str | None, outputs: Sequence[str]
-) -> bytes:
+) -> list[Piece]:
     argv = command["argv"]
     try:
         ended = subprocess.run(argv, env=env, cwd=cwd, input=command.get("stdin") or b"",

@@ -16,15 +16,17 @@ import sys
 import time
 import traceback
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import msgpack
 
+from pypelinin.errors import PypelininError, ValueLost
 from pypelinin.ids import fence_attempt
 from pypelinin.runtime import calls
-from pypelinin.runtime.values import pack_error, unpack_value
-from pypelinin.wire.definitions import SHELL, call_worker
+from pypelinin.runtime.value_files import Values, size_of
+from pypelinin.runtime.values import Piece, pack_error, unpack_value
+from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, SHELL, ValuePlace, call_worker
 
 Ended = bytes | list[Any]
 """How an attempt ended: its packed result, or cause, type, text, traceback, packed error."""
@@ -144,6 +146,8 @@ class Slot:
         self.configuration: dict[str, Any] = {}
         self.runs: dict[int, tuple[str, bytes]] = {}
         self.calls = calls.Calls()
+        self.values = Values(NO_PLACE)
+        self.inline_max = INLINE_BYTES_MAX
         self._pid = os.getpid()
         self._token: int | None = None
         self._pack = msgpack.Packer(use_bin_type=True).pack
@@ -168,9 +172,16 @@ class Slot:
         self.link.sendall(self._pack(message))
 
     def set_up(
-        self, path: list[str], modules: list[str], store: Any, configuration: dict[str, Any]
+        self,
+        path: list[str],
+        modules: list[str],
+        store: Any,
+        configuration: dict[str, Any],
+        values: Sequence[Any] = ("", "", 0, ""),
     ) -> list[Any]:
         """Import what the user gave; returns ["started", worker names, failure or None]."""
+        directory, probe, port, host = values
+        self.values = Values(ValuePlace(directory, probe, port, False), host)
         sys.path[:] = path + [entry for entry in sys.path if entry not in path]
         self.configuration = configuration
         try:
@@ -217,11 +228,13 @@ class Slot:
         headers: dict[int, list[Any]],
         forget: list[int],
         follows: bytes,
+        inline_max: int = INLINE_BYTES_MAX,
     ) -> None:
         """Run the jobs one after the other, as long as there are tokens for them.
 
         Where *follows* is 1, only if the job before is done; if not, its outcome is None.
         """
+        self.inline_max = inline_max
         for number in forget:
             self.runs.pop(number, None)
         for number, (run, payload) in headers.items():
@@ -273,29 +286,41 @@ class Slot:
         return True
 
     def run_call(
-        self, worker: str, number: int, _job: int, _fence: int, own: list[Any] | None
+        self, worker: str, number: int, job: int, fence: int, own: list[Any] | None
     ) -> Ended:
         """One attempt to call a function."""
         try:
             assert own is not None
-            result = self.calls.run(worker.partition("/")[2], self.runs[number][1], own)
+            run, header = self.runs[number]
+            pieces = self.calls.run(worker.partition("/")[2], header, own, self.values.open)
         except BaseException as error:
             if os.getpid() != self._pid:
                 end_fork(error)
-            return [*failure("exception", error), pack_error(error)]
+            cause = "value" if isinstance(error, ValueLost) else "exception"
+            return [*failure(cause, error), pack_error(error)]
         if os.getpid() != self._pid:
             end_fork(None)
-        return result
+        return self.kept(pieces, run, job, fence)
+
+    def kept(self, pieces: list[Piece], run: str, job: int, fence: int) -> Ended:
+        """The result of an attempt: in itself, or where it is kept."""
+        try:
+            return self.values.keep(f"{run}/{job}-{fence:x}", pieces, self.inline_max)
+        except (OSError, PypelininError) as error:
+            failed = failure("value", error)
+            failed[2] = f"its result of {size_of(pieces):,} bytes cannot be kept: {failed[2]}"
+            return [*failed, b""]
 
     def run_shell(
-        self, _worker: str, _number: int, _job: int, _fence: int, own: list[Any] | None
+        self, _worker: str, number: int, job: int, fence: int, own: list[Any] | None
     ) -> Ended:
         """One attempt to run a command."""
         try:
             assert own is not None
-            return calls.run_command(unpack_value(own[1]))
+            pieces = calls.run_command(unpack_value(self.values.open(own[1])))
         except BaseException as error:
             return [*failure("exception", error), pack_error(error)]
+        return self.kept(pieces, self.runs[number][0], job, fence)
 
     def run_job(
         self, worker: str, number: int, job: int, fence: int, own: list[Any] | None
@@ -311,7 +336,7 @@ class Slot:
             info = {
                 "worker": worker,
                 "worker_requires": getattr(found, "requires", ()),
-                "data": unpack_value(payload if data is None else data),
+                "data": unpack_value(payload if data is None else self.values.open(data)),
                 "job": name or worker,
                 "job_number": job,
                 "pipeline": run,

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgpack
 
@@ -24,6 +25,7 @@ from pypelinin.cluster.events import (
     Committed,
     Compact,
     Drain,
+    DropValues,
     KeepImage,
     Publish,
     Say,
@@ -40,6 +42,7 @@ from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event, Machine
 from pypelinin.runtime.journal import SYNCHRONOUS, Journal
 from pypelinin.runtime.loop import READ, Loop, Waitable, World
+from pypelinin.runtime.served_values import ServedValues
 from pypelinin.runtime.sockets import PeerSocket, RouterSockets
 from pypelinin.runtime.values import check_plain
 from pypelinin.wire.rows import unpack_image, unpack_row
@@ -93,12 +96,15 @@ class Daemon:
 class _RouterWorld:
     """Sockets and journal; what must wait for a row waits here."""
 
-    def __init__(self, daemon: Router, sockets: RouterSockets, journal: Journal) -> None:
+    def __init__(
+        self, daemon: Router, sockets: RouterSockets, journal: Journal, values: ServedValues
+    ) -> None:
         self._daemon = daemon
         self._sockets = sockets
         self._journal = journal
-        self._deferred: deque[SendAfter] = deque()
+        self._deferred: deque[SendAfter | DropValues] = deque()
         self._durable = self._told = journal.lsn
+        self._values = values
 
     def waitables(self, now: float) -> list[Waitable]:
         return [(self._sockets.api, READ)]
@@ -120,6 +126,7 @@ class _RouterWorld:
             events.append(CommitFailed(error))
         if self._sockets.blocked:
             self._sockets.flush()
+        self._values.watch(now)
         if self._sockets.api in ready:
             events.extend(self._sockets.receive())
         return events
@@ -127,7 +134,10 @@ class _RouterWorld:
     def _release(self) -> None:
         while self._deferred and self._deferred[0].lsn <= self._durable:
             waiting = self._deferred.popleft()
-            self._sockets.send(waiting.peer, waiting.envelope)
+            if isinstance(waiting, SendAfter):
+                self._sockets.send(waiting.peer, waiting.envelope)
+            else:
+                self._values.drop(waiting.names)
 
     def perform(self, commands: Sequence[Command], now: float) -> Sequence[Event]:
         rows: list[Write | KeepImage | Compact] = []
@@ -142,6 +152,8 @@ class _RouterWorld:
                         self._sockets.send(peer, envelope)
                     else:
                         self._deferred.append(command)
+                case DropValues():
+                    self._deferred.append(command)
                 case Publish(topic, body):
                     self._sockets.publish(topic, msgpack.packb(body))
                 case Say():
@@ -167,6 +179,7 @@ class _RouterWorld:
         self._release()
         self._sockets.api.linger = 500
         self._sockets.close()
+        self._values.close()
 
 
 class Router(Daemon):
@@ -216,14 +229,18 @@ class Router(Daemon):
             sockets.close()
             raise
         interval = sys.getswitchinterval()
+        values = ServedValues(self.journal / "values", host_of(self.api))
         try:
             machine, first = self._recover(journal)
+            machine.place = values.start(machine.state.cluster, self._synchronous == "full")
+            values.sweep(machine.state.runs.numbers)
             journal.start()
         except BaseException:
             journal.close()
             sockets.close()
+            values.close()
             raise
-        world = self._world = _RouterWorld(self, sockets, journal)
+        world = self._world = _RouterWorld(self, sockets, journal, values)
         self.logger.info(
             f"Router {VERSION}: API {self.api}, broadcast {self.broadcast}, journal {self.journal}"
         )
@@ -280,6 +297,11 @@ def recovered(
             remedy="Use the version of pypelinin that wrote it.",
         ) from None
     return machine, machine.begin(time.monotonic())
+
+
+def host_of(address: str) -> str:
+    """The host part of a bound or connected address; loopback if it has none."""
+    return urlsplit(address).hostname or "127.0.0.1"
 
 
 def _tcp(host_port: HostPort) -> str:

@@ -22,7 +22,14 @@ import msgpack
 from pypelinin.errors import NotPicklable
 from pypelinin.graph.fingerprint import digest
 from pypelinin.graph.job import Job, check_function
-from pypelinin.runtime.values import is_plain, pack_header
+from pypelinin.runtime.values import (
+    OUT_OF_BAND_BYTES,
+    Piece,
+    collector,
+    is_plain,
+    pack_header,
+    pickled_pieces,
+)
 
 CAPTURED_WARN_BYTES = 1024 * 1024
 FUNCTION_BYTES_MAX = 4 * 1024 * 1024
@@ -43,7 +50,7 @@ class Functions:
     def call(self, what: str, job: Job, inputs: Sequence[Job]) -> bytes:
         """The arguments of *job*. Raises NotPicklable."""
         place = {up: i for i, up in enumerate(inputs)}
-        return pack_call(what, job.args, job.kwargs, place)
+        return b"".join(pack_call(what, job.args, job.kwargs, place))
 
     def function(self, function: Callable[..., Any]) -> tuple[str, bytes]:
         """(digest of its content, the function as bytes). Raises NotPicklable."""
@@ -88,10 +95,11 @@ class Functions:
 
 def pack_call(
     what: str, args: tuple[Any, ...], kwargs: dict[str, Any], place: Mapping[Job, int]
-) -> bytes:
+) -> list[Piece]:
     """The arguments of one call; jobs among them by their place. Raises NotPicklable."""
-    if is_plain(kwargs) and all(map(is_plain, args)):
-        return b"m" + bytes(msgpack.packb([args, kwargs], use_bin_type=True))
+    large = any(_is_large(value) for value in (*args, *kwargs.values()))
+    if not large and is_plain(kwargs) and all(map(is_plain, args)):
+        return [b"m", msgpack.packb([args, kwargs], use_bin_type=True)]
     try:
         return _pickled(args, kwargs, place)
     except Exception as error:
@@ -105,22 +113,37 @@ def pack_call(
         raise NotPicklable(f"{what}: its arguments cannot be sent: {error}") from error
 
 
-def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any], place: Mapping[Job, int]) -> bytes:
+def _pickled(
+    args: tuple[Any, ...], kwargs: dict[str, Any], place: Mapping[Job, int]
+) -> list[Piece]:
     import cloudpickle
 
     file = io.BytesIO()
-    pickler = cloudpickle.Pickler(file, protocol=5)
-    found: list[int] = []
+    buffers: list[memoryview] = []
+    pickler = cloudpickle.Pickler(file, protocol=5, buffer_callback=collector(buffers))
+    blobs: list[memoryview] = []
+    named = False
 
     def persistent_id(value: object) -> int | None:
-        if type(value) is not Job:
-            return None
-        found.append(place[value])
-        return place[value]
+        """What stands elsewhere: the result of a job (from 0 on), or large bytes (below 0)."""
+        nonlocal named
+        if type(value) is Job:
+            named = True
+            return place[value]
+        if type(value) is bytes and len(value) >= OUT_OF_BAND_BYTES:
+            named = True
+            blobs.append(memoryview(value))
+            return -len(blobs)
+        return None
 
     pickler.persistent_id = persistent_id
     pickler.dump((args, kwargs))
-    return (b"r" if found else b"p") + file.getvalue()
+    return pickled_pieces(file.getvalue(), [*buffers, *reversed(blobs)], b"r" if named else b"p")
+
+
+def _is_large(value: object) -> bool:
+    """Bytes that are not to be copied."""
+    return type(value) is bytes and len(value) >= OUT_OF_BAND_BYTES
 
 
 def _is_local(module: ModuleType) -> bool:

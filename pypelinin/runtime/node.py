@@ -20,12 +20,13 @@ from pypelinin.errors import DefinitionError
 from pypelinin.graph.job import checked_labels
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
-from pypelinin.runtime.daemons import Daemon, MemberWorld
+from pypelinin.runtime.daemons import Daemon, MemberWorld, host_of
 from pypelinin.runtime.loop import READ, WRITE, Waitable
 from pypelinin.runtime.monitor import sample
 from pypelinin.runtime.places import NodeName
 from pypelinin.runtime.sockets import PeerSocket
 from pypelinin.runtime.values import check_plain, pack_value
+from pypelinin.wire.definitions import ValuePlace
 
 StoreSpec = type | str | None
 
@@ -80,20 +81,23 @@ class _BrokerWorld(MemberWorld):
                     self._slots.start(slot)
                 case KillSlot(slot):
                     self._slots.kill(slot)
-                case Configured(values):
-                    self._configure(values, now)
+                case Configured(values, place):
+                    self._configure(values, place, now)
                 case _:
                     super().perform((command,), now)
         return events
 
-    def _configure(self, values: dict[str, object], now: float) -> None:
+    def _configure(self, values: dict[str, object], place: ValuePlace, now: float) -> None:
         from pypelinin.runtime.slots import Setup, Slots
 
         store = values.get("store")
         configuration = dict(store) if isinstance(store, dict) else {}
         if self._broker.store_configuration is not None:
             configuration = self._broker.store_configuration
-        setup = Setup(self._broker.path, self._broker.workers, self._broker.store, configuration)
+        setup = Setup(
+            self._broker.path, self._broker.workers, self._broker.store, configuration,
+            place, host_of(self._broker.api),
+        )  # fmt: skip
         self._slots = Slots(setup, self._name)
         interval = values.get("monitoring interval")
         if isinstance(interval, (int, float)) and interval > 0 and self._broker.store:

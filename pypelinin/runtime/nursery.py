@@ -1,8 +1,9 @@
 """The nursery: a small process that forks slots on request.
 
-Run as `python -m pypelinin.runtime.nursery FD`: one thread, no ZeroMQ, nothing of the
+Run as `python -m pypelinin.runtime.nursery FD DIRECTORY`: one thread, no ZeroMQ, nothing of the
 user's, so a fork is safe and cheap. It tells the Broker of each fork and each death, and
-ends with the Broker's end of the socket; its slots end with it (PDEATHSIG).
+ends with the Broker's end of the socket; its slots end with it (PDEATHSIG), and DIRECTORY, if
+it is not empty, is removed.
 
 Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe.
 Answers: ["forked", slot, pid] or ["not forked", slot, why], ["exited", pid, wait status].
@@ -15,6 +16,7 @@ import ctypes
 import gc
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -106,6 +108,8 @@ def main() -> None:
     nursery = Nursery(socket.socket(fileno=int(sys.argv[1])))  # a late SIGCHLD writes to it
     with contextlib.suppress(ConnectionError, BrokenPipeError):
         nursery.serve()
+    if sys.argv[2:] and sys.argv[2]:  # its owner may have been killed
+        shutil.rmtree(sys.argv[2], ignore_errors=True)
     os._exit(0)
 
 

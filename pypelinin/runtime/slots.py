@@ -30,7 +30,7 @@ from pypelinin.cluster.slots import (
 )
 from pypelinin.graph import states
 from pypelinin.machine import Event
-from pypelinin.wire.definitions import Failure
+from pypelinin.wire.definitions import NO_PLACE, Failure, ValuePlace
 from pypelinin.wire.messages import JobFailure
 
 LOOK_INTERVAL_S = 0.001
@@ -42,12 +42,19 @@ SERVICE = -1
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a slot loads: module search path, workers modules, store and its configuration."""
+    """What a slot loads: module search path, workers modules, store and its configuration.
+
+    Large values are at *place*, or on *host* for who cannot read that. A *temporary* directory
+    is removed with the last process here.
+    """
 
     path: list[str]
     workers: list[str]
     store: str | bytes
     configuration: dict[str, object]
+    place: ValuePlace = NO_PLACE
+    host: str = "127.0.0.1"
+    temporary: str = ""
 
 
 @dataclass(slots=True)
@@ -94,7 +101,12 @@ class Slots:
             return
         self._slots[number] = slot
         setup = self.setup
-        self._send(slot, ["setup", setup.path, setup.workers, setup.store, setup.configuration])
+        place = setup.place
+        values = [place.directory, place.probe, place.port, setup.host]
+        self._send(
+            slot,
+            ["setup", setup.path, setup.workers, setup.store, setup.configuration, values],
+        )
         self._forks.append((slot, theirs))
         self._request_forks()
 
@@ -136,7 +148,7 @@ class Slots:
             [
                 "lot", slot.tag, command.fence, command.skip, command.worker,
                 command.runs.tobytes(), command.jobs.tobytes(), command.payloads, new, forget,
-                command.follows,
+                command.follows, command.inline_max,
             ],
         )  # fmt: skip
 
@@ -377,7 +389,14 @@ class Slots:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
             self._nursery = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pypelinin.runtime.nursery", str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "pypelinin.runtime.nursery",
+                    str(theirs.fileno()),
+                    self.setup.temporary,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )

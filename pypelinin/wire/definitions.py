@@ -22,6 +22,10 @@ BATCH_ROWS_MAX = 1000
 GONE = b"g"
 """In place of a packed result that nobody was to read any more."""
 SHELL = "shell"
+INLINE_BYTES_MAX = 64 * 1024
+"""A packed value up to this size travels with its job or its outcome."""
+KEPT = b"v"
+"""First byte of a packed value that names another, which is kept outside of the journal."""
 """The worker every Broker offers that runs a command."""
 
 
@@ -96,6 +100,31 @@ class Details(Record):
     payloads: bytes
 
 
+def is_kept(packed: bytes | memoryview | None) -> bool:
+    """Whether a packed value is only the name of one that is kept in a file."""
+    return packed is not None and bytes(packed[:1]) == KEPT
+
+
+def value_name(packed: bytes) -> str:
+    """The file that a kept value is in."""
+    return packed[1:].partition(b"|")[0].decode("ascii", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class ValuePlace(Record):
+    """Where large values are: in a directory that holds *probe* in its file "probe" for whoever
+    can read it, and behind *port* of the Router's host for all others."""
+
+    directory: str
+    probe: str
+    port: int
+    durable: bool
+    """Whether arguments are to be on the disk before a run is submitted."""
+
+
+NO_PLACE = ValuePlace("", "", 0, False)
+
+
 @dataclass(frozen=True, slots=True)
 class Place(Record):
     """Which of how many parts of its run an entry is."""
@@ -118,7 +147,8 @@ class Failure(Record):
     """Why a job failed, as data; never rebuilt by name.
 
     *cause*: exception (worker raised), store (the user's store raised), import (module or
-    store could not be loaded), exit (slot exited), signal, lost (nodes went away).
+    store could not be loaded), exit (slot exited), signal, lost (nodes went away), value (one
+    that was kept is gone).
     """
 
     cause: str

@@ -72,6 +72,9 @@ from pypelinin.wire.requests import (
     Refused as Refused,
 )
 from pypelinin.wire.requests import (
+    ReleaseResults as ReleaseResults,
+)
+from pypelinin.wire.requests import (
     Results as Results,
 )
 from pypelinin.wire.requests import (
@@ -375,6 +378,7 @@ MESSAGES: dict[str, type[Record]] = {
     "get pipelines": GetPipelines,
     "cancel": Cancel,
     "cancel jobs": CancelJobs,
+    "release results": ReleaseResults,
     "kill job": KillJobs,
     "get cluster": GetCluster,
     "cluster": Cluster,

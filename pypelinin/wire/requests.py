@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pypelinin.wire.codec import Blobs, Ints, Record
-from pypelinin.wire.definitions import Failure, Place, Refusal
+from pypelinin.wire.definitions import Failure, Place, Refusal, ValuePlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Configuration(Record):
     broadcast: str
     values: dict[str, object]
     clock: float = 0.0
+    place: ValuePlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,15 @@ class CancelJobs(Record):
     request: int
     run: str
     jobs: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseResults(Record):
+    """Nobody will ask for the results of these runs any more, as far as they are over; answered
+    by their Status."""
+
+    request: int
+    runs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
