@@ -51,7 +51,7 @@ class Server:
             return [number, b"the probe is not this cluster's"]
         try:
             return [number, b"", self._do(peer, verb, name, rest)]
-        except (OSError, ValueError, ValueLost) as error:
+        except (OSError, ValueError, LookupError, ValueLost) as error:
             return [number, str(error).encode(errors="replace") or b"error"]
 
     def _do(self, peer: bytes, verb: bytes, name: bytes, rest: list[bytes]) -> bytes:
@@ -59,7 +59,7 @@ class Server:
             offset, size = int(rest[0]), int(rest[1])
             with open(self._files._path(name.decode()), "rb") as file:
                 file.seek(offset)
-                return file.read(min(size, PART_BYTES))
+                return file.read(max(0, min(size, PART_BYTES)))
         if verb == b"put":
             file_number = self._open.get((peer, name)) or self._create(peer, name)
             os.pwrite(file_number, rest[1], int(rest[0]))
@@ -214,6 +214,8 @@ class RemoteValues:
     def close(self) -> None:
         self._socket.close()
         self._context.term()
+
+    __del__ = close  # results may be opened when their manager is gone
 
 
 class Cache:

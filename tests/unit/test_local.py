@@ -11,7 +11,15 @@ import pytest
 
 import pypelinin
 from pypelinin import Job, LocalRunner, Pipeline, run, shell
-from pypelinin.errors import ClusterError, DefinitionError, Failed, Killed, UpstreamFailed
+from pypelinin.errors import (
+    ClusterError,
+    DefinitionError,
+    Failed,
+    JobError,
+    Killed,
+    UpstreamFailed,
+    ValueLost,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -180,3 +188,38 @@ def test_jobs_that_were_not_started_have_no_result() -> None:
 def test_the_names_are_public() -> None:
     for name in ("run", "LocalRunner", "Executor", "shell"):
         assert name in pypelinin.__all__
+
+
+def dropped(data: bytes, root: str) -> bytes:
+    """Removes what was kept before it, as a disk that fails would."""
+    for path in Path(root).rglob("0-*"):
+        path.unlink()
+    return data
+
+
+def test_a_lost_input_is_told_by_who_reads_it(tmp_path: Path) -> None:
+    large = Job(bytes, args=(200_000,))
+    first = Job(dropped, args=(large, str(tmp_path)))
+    second = Job(len, args=(large,), after=[first])
+    with LocalRunner(1, directory=tmp_path / "journal") as runner:
+        pipeline = Pipeline([second])
+        runner.run(pipeline, timeout=30, raise_on_failure=False)
+        with pytest.raises(ValueLost, match=r"200,0.. bytes"):
+            second.result()
+
+
+def test_what_does_not_fit_says_so(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    with LocalRunner(1, directory=directory) as runner:
+        (directory / "values").write_text("in the way")
+        job = Job(bytes, args=(200_000,))
+        runner.run(Pipeline([job]), timeout=30, raise_on_failure=False)
+        with pytest.raises(JobError, match=r"200,0.. bytes cannot be kept"):
+            job.result()
+
+
+def test_results_stay_when_the_runner_is_gone() -> None:
+    first, second = Job(bytes, args=(200_000,)), Job(bytes, args=(300_000,))
+    found = run(Pipeline([first, second]))
+    assert len(found[first]) == 200_000
+    assert len(second.result()) == 300_000

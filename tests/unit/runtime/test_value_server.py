@@ -1,0 +1,141 @@
+"""Values of another host: a real server process, and a client that cannot read its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pypelinin.errors import ValueLost
+from pypelinin.runtime import value_server
+from pypelinin.runtime.served_values import ServedValues
+from pypelinin.runtime.value_files import ValueFiles, reference
+from pypelinin.runtime.value_server import PART_BYTES, Cache, RemoteValues, Server
+from pypelinin.wire.definitions import ValuePlace
+
+RUN = "a" * 32
+DATA = os.urandom(1000) * 3500  # 3.5 MB: parts of different sizes
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[ValuePlace]:
+    served = ServedValues(tmp_path / "values", "127.0.0.1")
+    try:
+        yield served.start("c" * 32, durable=True)
+    finally:
+        served.close()
+
+
+@pytest.fixture
+def remote(
+    place: ValuePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RemoteValues]:
+    monkeypatch.setattr(value_server.tempfile, "gettempdir", lambda: str(tmp_path))
+    found = RemoteValues(f"tcp://127.0.0.1:{place.port}", place.probe)
+    yield found
+    found.close()
+
+
+def test_values_cross_in_parts(remote: RemoteValues, place: ValuePlace) -> None:
+    kept = remote.put(f"{RUN}/arguments", [[DATA], [b"a", memoryview(b"b")]], durable=True)
+    assert [bytes(remote.get(packed)) for packed in kept] == [DATA, b"ab"]
+    files = ValueFiles(place.directory)  # who is on that host reads the same
+    assert [bytes(files.get(packed)) for packed in kept] == [DATA, b"ab"]
+
+
+def test_what_a_file_holds_is_read_from_afar(remote: RemoteValues, place: ValuePlace) -> None:
+    (packed,) = ValueFiles(place.directory).put(f"{RUN}/1-1", [[DATA]], durable=False)
+    assert bytes(remote.get(packed)) == DATA
+
+
+def test_what_was_fetched_is_kept_for_the_next(
+    remote: RemoteValues, place: ValuePlace, tmp_path: Path
+) -> None:
+    (packed,) = ValueFiles(place.directory).put(f"{RUN}/1-1", [[DATA]], durable=False)
+    remote.get(packed)
+    (Path(place.directory) / RUN / "1-1").unlink()
+    assert bytes(remote.get(packed)) == DATA
+    (cached,) = (tmp_path / f"pypelinin-cache-{os.getuid()}").iterdir()
+    cached.write_bytes(b"broken")
+    with pytest.raises(ValueLost):
+        remote.get(packed)
+
+
+def test_a_value_that_is_gone_is_told(remote: RemoteValues, place: ValuePlace) -> None:
+    (packed,) = ValueFiles(place.directory).put(f"{RUN}/1-1", [[DATA]], durable=False)
+    (Path(place.directory) / RUN / "1-1").unlink()
+    with pytest.raises(ValueLost, match="No such file"):
+        remote.get(packed)
+    again = remote.put(f"{RUN}/1-2", [[b"x"]], durable=True)  # the connection goes on
+    assert bytes(remote.get(again[0])) == b"x"
+
+
+def test_who_does_not_know_the_probe_gets_nothing(place: ValuePlace) -> None:
+    stranger = RemoteValues(f"tcp://127.0.0.1:{place.port}", "guess")
+    try:
+        with pytest.raises(ValueLost, match="probe"):
+            stranger.put(f"{RUN}/1-1", [[b"x"]], durable=False)
+    finally:
+        stranger.close()
+
+
+def test_a_server_that_died_is_started_again_at_the_same_port(tmp_path: Path) -> None:
+    served = ServedValues(tmp_path / "values", "127.0.0.1")
+    try:
+        place = served.start("c" * 32, durable=False)
+        assert served._server is not None
+        served._server.kill()
+        served._server.wait()
+        served.watch(1e9)
+        remote = RemoteValues(f"tcp://127.0.0.1:{place.port}", place.probe)
+        assert len(remote.put(f"{RUN}/1-1", [[DATA]], durable=False)) == 1
+        remote.close()
+    finally:
+        served.close()
+
+
+def frames(*frames: bytes) -> list[bytes]:
+    return [b"1", b"probe", *frames]
+
+
+@pytest.mark.parametrize(
+    "request_frames",
+    [[], [b"1"], frames(b"get"), frames(b"get", b"../../etc/passwd", b"0", b"10"),
+     frames(b"get", b"a/b", b"zero", b"10"), frames(b"put", b"a/b", b"-5", b"x"),
+     frames(b"close", b"a/b", b"10"), frames(b"eat", b"a/b"), frames(b"put", b"a/b"),
+     frames(b"get", b"\xff/b", b"0", b"1")],
+)  # fmt: skip
+def test_bad_requests_are_answered(request_frames: list[bytes], tmp_path: Path) -> None:
+    answer = Server(str(tmp_path), "probe").answer(b"peer", request_frames)
+    assert len(answer) == 2
+    assert answer[1]
+
+
+def test_a_file_with_missing_parts_is_not_published(tmp_path: Path) -> None:
+    server = Server(str(tmp_path), "probe")
+    assert server.answer(b"peer", frames(b"put", b"run/1", b"0", b"abc"))[1] == b""
+    assert b"missing" in server.answer(b"peer", frames(b"close", b"run/1", b"10"))[1]
+    assert not (tmp_path / "run" / "1").exists()
+
+
+def test_an_answer_is_never_larger_than_a_part(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "1").write_bytes(bytes(3 * PART_BYTES))
+    server = Server(str(tmp_path), "probe")
+    answer = server.answer(b"peer", frames(b"get", b"run/1", b"0", b"99999999"))
+    assert len(answer[2]) == PART_BYTES
+
+
+def test_the_cache_drops_the_oldest(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, bytes_max=250)
+    files = ValueFiles(tmp_path / "files")
+    kept = [files.put(f"{RUN}/{i}", [[b"x" * 100]], durable=False)[0] for i in range(3)]
+    for age, packed in enumerate(kept):
+        cache.put(packed, memoryview(b"x" * 100))
+        path = tmp_path / f"{RUN}-{reference(packed).name[-1]}-0-{reference(packed).crc:08x}"
+        if path.exists():
+            os.utime(path, (1000 + age, 1000 + age))
+    assert cache.get(kept[0]) is None
+    assert cache.get(kept[2]) is not None
