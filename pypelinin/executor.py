@@ -14,35 +14,25 @@ import os
 import threading
 import time
 import weakref
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
 from concurrent.futures import Executor as BaseExecutor
+from concurrent.futures import Future
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from pypelinin.client.batches import Call, JobFuture, Options, compiled, resolve
 from pypelinin.client.conversation import Conversation
-from pypelinin.client.results import Outcome, error_of
 from pypelinin.errors import ClusterError, DefinitionError, PypelininError
-from pypelinin.graph import states
-from pypelinin.graph.fingerprint import digest
 from pypelinin.graph.job import checked_labels, checked_priority, checked_retries
 from pypelinin.ids import new_id
 from pypelinin.local import LocalPort
 from pypelinin.runtime.functions import Functions, pack_call
-from pypelinin.runtime.value_files import Values, size_of
-from pypelinin.runtime.values import Piece, unpack_value
-from pypelinin.wire.codec import pack_plain, pack_record
+from pypelinin.runtime.value_store import size_of
 from pypelinin.wire.definitions import (
     INLINE_BYTES_MAX,
     PART_BYTES_MAX,
     PART_JOBS_MAX,
-    Details,
-    Header,
-    Kind,
-    Structure,
-    call_worker,
     is_kept,
 )
 
@@ -54,38 +44,6 @@ KEPT_OUT_MAX = 16 * 1024 * 1024
 """So many bytes of large arguments are out at once; the others wait here."""
 KEPT_WEIGHT = 256
 IDLE_S = 3600.0
-
-
-class Options(NamedTuple):
-    """What the jobs of an executor ask for; see Job."""
-
-    labels: Mapping[str, str] = {}
-    retries: int = 0
-    priority: int = 0
-
-
-class _Call(NamedTuple):
-    future: JobFuture
-    function: str
-    packed_function: bytes
-    payload: Sequence[Piece]
-    options: Options
-
-
-class JobFuture(Future[Any]):
-    """A Future whose `cancel` also ends a job that runs already."""
-
-    _on_cancel: Callable[[JobFuture], None] | None = None
-    place: tuple[str, int] | None = None
-    """(run, job), once it is submitted."""
-
-    def cancel(self) -> bool:
-        """Cancel it, running or not; False if it has ended."""
-        if not super().cancel():
-            return False
-        if self._on_cancel is not None:
-            self._on_cancel(self)
-        return True
 
 
 class Executor(BaseExecutor):
@@ -140,7 +98,7 @@ class Executor(BaseExecutor):
             self._thread.check_open()
             future.set_exception(error)
             return future
-        self._thread.put(_Call(future, name, packed, payload, options))
+        self._thread.put(Call(future, name, packed, payload, options))
         return future
 
     def options(
@@ -272,7 +230,7 @@ class _Thread:
     ) -> None:
         self._api, self._directory = api, directory
         self._max_workers = max_workers
-        self._calls: deque[_Call] = deque()
+        self._calls: deque[Call] = deque()
         self._cancels: deque[JobFuture] = deque()
         self._lock = threading.Lock()
         self._ending = False
@@ -301,7 +259,7 @@ class _Thread:
         if self._error is not None:
             raise ClusterError(f"The executor broke: {self._error}") from self._error
 
-    def put(self, call: _Call) -> None:
+    def put(self, call: Call) -> None:
         with self._lock:
             self.check_open()
             call.future._on_cancel = self._cancelled
@@ -390,9 +348,9 @@ class _Thread:
             return False
         return not self._api or self._max_workers is None or self._count < self._max_workers
 
-    def _batch(self) -> list[_Call]:
+    def _batch(self) -> list[Call]:
         """What was put and not cancelled since, as far as it fits into one run."""
-        batch: list[_Call] = []
+        batch: list[Call] = []
         size = kept = 0
         room = PART_JOBS_MAX
         if self._api and self._max_workers is not None:
@@ -414,7 +372,7 @@ class _Thread:
             kept += weight
         return batch
 
-    def _start(self, manager: Conversation, batch: list[_Call]) -> None:
+    def _start(self, manager: Conversation, batch: list[Call]) -> None:
         run = new_id(os.urandom)
         large = {
             job: call.payload for job, call in enumerate(batch)
@@ -491,57 +449,3 @@ class _Thread:
         for future in futures:
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
-
-
-def resolve(run: str, job: int, future: Future[Any], outcome: Outcome, values: Values) -> None:
-    """Give *future* what came of its job."""
-    if not future.set_running_or_notify_cancel():
-        return
-    if outcome.status == states.DONE:
-        try:
-            packed = values.open(outcome.result)
-            future.set_result(unpack_value(packed) if packed else None)
-        except BaseException as broken:  # opening a result is user code
-            future.set_exception(broken)
-        return
-    if outcome.status == states.CANCELLED:
-        future.set_exception(CancelledError())
-        return
-    error = error_of(run, f"call {job}", outcome)
-    assert error is not None
-    future.set_exception(error.exception or error)
-
-
-def compiled(
-    run: str, submitter: str, batch: Sequence[_Call], sent: Sequence[bytes]
-) -> tuple[bytes, tuple[bytes, bytes]]:
-    """(header, (structure, details)) of a run of calls that wait for nothing.
-
-    *sent* is what travels of the arguments of each.
-    """
-    kinds: dict[tuple[str, int], int] = {}
-    listed: list[Kind] = []
-    functions: dict[str, bytes] = {}
-    kind_of, ends = array("I"), array("I")
-    payloads: list[bytes] = []
-    size = 0
-    for call, arguments in zip(batch, sent, strict=True):
-        key = (call.function, id(call.options))
-        if key not in kinds:
-            kinds[key] = len(listed)
-            worker = call_worker(Functions.version, call.function)
-            options = call.options
-            listed.append(Kind(worker, dict(options.labels), options.retries, options.priority))
-            functions[call.function] = call.packed_function
-        kind_of.append(kinds[key])
-        payloads.append(pack_plain([None, arguments]))
-        size += len(payloads[-1])
-        ends.append(size)
-    jobs = len(batch)
-    joined = b"".join(payloads)
-    fingerprint = digest(run.encode())  # a batch is nobody's repetition
-    payload = Functions().header(b"m\xc0", functions)
-    header = Header(run, fingerprint, submitter, jobs, tuple(listed), payload, {})
-    structure = Structure(0, array("I", bytes(4 * (jobs + 1))), array("I"))
-    details = Details(0, kind_of if len(listed) > 1 else array("I"), ends, joined)
-    return pack_record(header), (pack_record(structure), pack_record(details))

@@ -13,6 +13,7 @@ import select
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,6 +53,7 @@ from pypelinin.runtime.value_files import ValueFiles
 from pypelinin.runtime.values import check_plain
 from pypelinin.wire.codec import Envelope
 from pypelinin.wire.definitions import ValuePlace
+from pypelinin.wire.messages import AddPipeline
 
 NODE = b"node"
 CLIENT = b"client"
@@ -83,6 +85,7 @@ class Machines:
         """For the client."""
         self._for_router: list[Event] = []
         self._for_broker: list[Event] = []
+        self._early: list[Envelope] = []
         self._journal: Journal | None = None
         now, wall = time.monotonic(), time.time()
         self._temporary = "" if directory is not None else _temporary_name()
@@ -102,6 +105,7 @@ class Machines:
         self._stopped = False
         self.woken = False
         """Somebody called `wake`: who waits looks up."""
+        self._waking = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._obey_router(first)
 
@@ -125,13 +129,21 @@ class Machines:
     # --- a turn ------------------------------------------------------------------------
 
     def send(self, envelope: Envelope) -> None:
-        """What the client says; taken in with the next turn."""
-        self._for_router.append(Received(CLIENT, envelope))
+        """What the client says; taken in with the next turn.
+
+        Runs wait until the Broker has joined: before that nobody knows what it offers.
+        """
+        early = self._early or isinstance(envelope.message, AddPipeline)
+        if early and self._broker.member.link is None:
+            self._early.append(envelope)
+        else:
+            self._for_router.append(Received(CLIENT, envelope))
 
     def wake(self) -> None:
         """From any thread: end the `turn` that sleeps."""
-        with contextlib.suppress(OSError):  # it is full, or closed
-            os.write(self._wake_write, b"\0")
+        with self._waking, contextlib.suppress(BlockingIOError):  # it is full
+            if self._wake_write >= 0:
+                os.write(self._wake_write, b"\0")
 
     def turn(self, until: float) -> None:
         """Work off what there is; if that is nothing, sleep until something happens.
@@ -148,6 +160,9 @@ class Machines:
                 return
             batch, self._for_broker = self._for_broker, []
             self._obey_broker(self._broker.handle(batch, now), now)
+            if self._early and self._broker.member.link is not None:
+                self._for_router += [Received(CLIENT, envelope) for envelope in self._early]
+                self._early.clear()
             batch, self._for_router = self._for_router, []
             self._obey_router(self._router.handle(batch, now))
 
@@ -222,11 +237,15 @@ class Machines:
 
     def close(self) -> None:
         """Slots end with what they run; what is accepted stays in the journal."""
+        if self._wake_write < 0:
+            return
         self._slots.close()
         if self._journal is not None:
             self._journal.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        with self._waking:  # the numbers may be another file's soon
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_write = -1
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
 

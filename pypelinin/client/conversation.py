@@ -58,12 +58,11 @@ class Conversation(Requests):
     ) -> None:
         """Send a run that was compiled elsewhere; its outcomes come with `take_outcomes`."""
         self._client.follow([run])
-        self._client.watch([run])
         places = tuple(Place(i, len(parts)) for i in range(len(parts)))
         blobs = Blobs(blob for part in parts for blob in (header, *part))
         if not self._client.outcomes or not self._added:
             self._client.heard_at = max(self._client.heard_at, time.monotonic())
-        number = self._send(lambda n: messages.AddPipeline(n, True, True, places, blobs, True))
+        number = self._send(lambda n: messages.AddPipeline(n, True, False, places, blobs, True))
         self._added[number] = run
 
     def _take_added(self) -> None:
@@ -71,9 +70,10 @@ class Conversation(Requests):
         for number in [n for n in self._added if n in self._client.answers]:
             run = self._added.pop(number)
             answer = self._taken(number, messages.PipelineAdded)
-            refusal = answer.results[0].refusal
-            if refusal is not None:
-                self.refused[run] = refusal_error(refusal)
+            self._client.watch([run])
+            for added in answer.results:
+                if added.refusal is not None:
+                    self.refused.setdefault(run, refusal_error(added.refusal))
         news, self._client.finished_news = self._client.finished_news, []
         for status in news:  # all of it was told before, unless a Router died in between
             if status.run in self._client.outcomes:

@@ -22,7 +22,7 @@ from pypelinin.machine import Command, Event
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.places import nearest_cluster
 from pypelinin.runtime.sockets import PeerSocket
-from pypelinin.runtime.value_files import Values
+from pypelinin.runtime.value_store import Values
 from pypelinin.wire import messages
 from pypelinin.wire.codec import Envelope, Record
 from pypelinin.wire.definitions import NO_PLACE
@@ -105,6 +105,8 @@ class Requests:
     def close(self) -> None:
         """Let go of the way to the Router; what was started goes on."""
         self._peer.close()
+        if self._values is not None:
+            self._values.close()
 
     def __enter__(self) -> Self:
         return self

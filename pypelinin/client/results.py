@@ -18,7 +18,7 @@ from pypelinin.errors import (
 from pypelinin.graph import states
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
-from pypelinin.runtime.value_files import Values
+from pypelinin.runtime.value_store import Values
 from pypelinin.runtime.values import unpack_value
 from pypelinin.wire.definitions import GONE, Failure
 
@@ -140,6 +140,9 @@ class Results(Mapping[Job, Any]):
         """For `Job.result`, when nobody is there any more who could be asked."""
         del timeout
         return self[job]
+
+    def __contains__(self, job: object) -> bool:
+        return job in self._numbers
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._numbers)

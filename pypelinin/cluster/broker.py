@@ -22,7 +22,6 @@ from pypelinin.cluster.slots import (
     HeldJobs,
     KillSlot,
     RecallLot,
-    RunLot,
     SlotExited,
     SlotProgressed,
     SlotRecalled,
@@ -389,22 +388,8 @@ class Broker:
             assert slot is not None
             self._waiting.popleft()
             self._since[slot] = now
-            begun, end = len(lot.statuses), lot.end
             headers = {n: self.runs[n] for n in dict.fromkeys(lot.runs) if n in self.runs}
-            commands.append(
-                RunLot(
-                    slot,
-                    lot.fence + begun,
-                    begun,
-                    lot.worker,
-                    lot.runs[begun:end],
-                    lot.jobs[begun:end],
-                    lot.payloads,
-                    headers,
-                    lot.follows[begun:end],
-                    self._inline.most(lot.runs[begun:end]),
-                )
-            )
+            commands.append(lot.rest(slot, headers, self._inline.most(lot.runs)))
         return commands
 
     # --- telling the Router ------------------------------------------------------------

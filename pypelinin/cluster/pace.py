@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pypelinin.config import Limits
 
+WORKERS_MAX = 1000
+"""Each function is a worker of its own; those that did not run for longest are forgotten."""
+
 
 class Pace:
     """Means by worker; `took` and `at_least` return whether the Router should hear of it."""
@@ -24,7 +27,12 @@ class Pace:
 
     def _measured(self, worker: str, seconds: float) -> bool:
         """News only if it is far from what was told."""
+        self._seconds.pop(worker, None)
         self._seconds[worker] = seconds
+        while len(self._seconds) > WORKERS_MAX:
+            oldest = next(iter(self._seconds))
+            del self._seconds[oldest]
+            self._told.pop(oldest, None)
         told = self._told.get(worker, float("inf"))
         short, was_short = seconds <= self._limits.lot_s, told <= self._limits.lot_s
         if short == was_short and (not short or told / 2 <= seconds <= told * 2):

@@ -40,13 +40,13 @@ class ReadingRun:
             elif status == states.FAILED:
                 self.run.failed(job)
             else:
+                self.run.cancel([job])  # it may wait still
                 self.run.killed(job)
         return self._taken()
 
     def cancel(self) -> None:
         """Nothing waiting will start any more; what is READY still gets its outcome."""
         self.run.cancel()
-        self.run.commands.kill.clear()  # the Router knows what is out
 
     def line(self, _job: int, _jobs_max: int) -> list[int]:
         """Such jobs go one by one: each needs the result of the one before."""

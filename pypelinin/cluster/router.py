@@ -242,9 +242,8 @@ class Router:
 
     def _answer(self, peer: bytes, message: Record) -> Record:
         if isinstance(message, GetStatus):
-            if message.watch:
-                for run in filter(None, map(self.state.runs.get, message.runs)):
-                    run.watchers[peer] = None
+            for run in self.state.runs.named(message.runs) if message.watch else ():
+                run.watchers[peer] = None
             return answers.status(self.state, message)
         if isinstance(message, GetPipelines):
             return answers.pipelines(self.state, message)
@@ -298,34 +297,29 @@ class Router:
         self.scribe.answer(peer, PipelineAdded(message.request, tuple(results)))
 
     def _cancel(self, peer: bytes, message: Cancel, now: float) -> None:
-        named = map(self.state.runs.get, dict.fromkeys(message.runs))
-        runs = [run for run in named if run is not None]
+        runs = self.state.runs.named(message.runs)
         fresh = [run for run in runs if not run.finished_at and not run.cancelled]
         self.scribe.write(self.state.runs.judge_cancel(fresh))
         self.planning.withdraw(run.number for run in fresh)
         self.dispatch.cancel(fresh)
         self._plan(now)
-        rows = answers.statuses(runs[:BATCH_ROWS_MAX])
-        self.scribe.answer(peer, Status(message.request, rows))
+        self._tell_status(peer, message.request, runs)
 
     def _cancel_jobs(self, peer: bytes, message: CancelJobs, now: float) -> None:
         run = self.state.runs.get(message.run)
         if run is not None and run.open and not run.cancelled:
             self.dispatch.cancel_jobs(run, message.jobs)
             self._plan(now)
-        rows = answers.statuses([run] if run is not None else [])
-        self.scribe.answer(peer, Status(message.request, rows))
+        self._tell_status(peer, message.request, [] if run is None else [run])
 
     def _release_results(self, peer: bytes, message: ReleaseResults) -> None:
-        named = map(self.state.runs.get, dict.fromkeys(message.runs))
-        runs = [run for run in named if run is not None]
-        over = [run for run in runs if run.finished_at]
-        for run in over:
-            if run.results:
-                self.scribe.write([Released(run.number, array("I", run.results))])
-        self.scribe.drop(run.id for run in over)
-        rows = answers.statuses(runs[:BATCH_ROWS_MAX])
-        self.scribe.answer(peer, Status(message.request, rows))
+        runs = self.state.runs.named(message.runs)
+        self.scribe.write(self.state.runs.judge_release(runs))
+        self.scribe.drop(run.id for run in runs if run.finished_at)
+        self._tell_status(peer, message.request, runs)
+
+    def _tell_status(self, peer: bytes, request: int, runs: list[RunRecord]) -> None:
+        self.scribe.answer(peer, Status(request, answers.statuses(runs[:BATCH_ROWS_MAX])))
 
     def _cluster(self, message: GetCluster, now: float) -> Cluster:
         nodes = [

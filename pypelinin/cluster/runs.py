@@ -252,6 +252,18 @@ class Runs:
         numbers = [run.number for run in runs if not run.finished_at and not run.cancelled]
         return [CancelledRuns(array("I", numbers))] if numbers else []
 
+    def named(self, ids: Iterable[str]) -> list[RunRecord]:
+        """Those that are known."""
+        return [run for run in map(self.get, dict.fromkeys(ids)) if run is not None]
+
+    def judge_release(self, runs: Iterable[RunRecord]) -> list[Record]:
+        """Nobody asks any more for the results of those of *runs* that are finished."""
+        return [
+            Released(run.number, array("I", run.results))
+            for run in runs
+            if run.finished_at and run.results
+        ]
+
     def judge_retention(self, wall: float, now: float) -> list[Record]:
         """Finished runs that are too old or too many, and those that never became whole."""
         gone: list[int] = self._abandoned(now) if self._partial_bytes else []

@@ -120,6 +120,14 @@ class HeldJobs:
     def finished(self) -> bool:
         return len(self.statuses) == self.end
 
+    def rest(self, slot: int, headers: dict[int, tuple[str, bytes]], inline_max: int) -> RunLot:
+        """What is left of it to run, on *slot*."""
+        begun, end = len(self.statuses), self.end
+        return RunLot(
+            slot, self.fence + begun, begun, self.worker, self.runs[begun:end],
+            self.jobs[begun:end], self.payloads, headers, self.follows[begun:end], inline_max,
+        )  # fmt: skip
+
     def take(
         self, statuses: bytes, failures: Iterable[JobFailure], results: Sequence[bytes] = ()
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,15 +42,20 @@ def shell(
 
     Raises DefinitionError for what is no such command.
     """
-    if isinstance(argv, str) or not argv or not all(isinstance(part, str) for part in argv):
+    if not _is_texts(argv) or not argv:
         raise DefinitionError(
             f"A command is a list of text, not {argv!r}.",
             remedy="Write shell(['ls', '-l']); for a shell's line shell(['sh', '-c', 'a | b']).",
         )
     if cwd and (files or outputs):
         raise DefinitionError("A command with files has a directory of its own; leave cwd out.")
+    if not _is_texts(outputs):
+        raise DefinitionError(f"Outputs are a list of file names, not {outputs!r}.")
+    for text in itertools.chain((env or {}), (env or {}).values()):
+        _check_text("the environment", text)
     for name in (*(files or ()), *outputs):
-        if name.startswith("/") or ".." in name.split("/"):
+        _check_text("the name of a file", name)
+        if not name or name.startswith("/") or ".." in name.split("/"):
             raise DefinitionError(f"The file {name!r} is outside of the command's directory.")
     return Shell(
         {
@@ -62,3 +68,12 @@ def shell(
             "check": check,
         }
     )
+
+
+def _check_text(what: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise DefinitionError(f"In {what} of a command stands {value!r}, which is no text.")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value)

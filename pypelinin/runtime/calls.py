@@ -36,18 +36,12 @@ class Calls:
 
     def run(self, digest: str, header: bytes, own: Sequence[Any], opened: Opener) -> list[Piece]:
         """Call the function with the arguments of one job; returns its packed result."""
-        function = self._functions.get(digest)
-        if function is None:
-            function = self._open(digest, header)
+        function = self._functions.pop(digest, None) or unpack_function(header, digest)
+        self._functions[digest] = function
+        if len(self._functions) > FUNCTIONS_MAX:
+            del self._functions[next(iter(self._functions))]
         args, kwargs = unpack_call(opened(own[1]), own[2] if len(own) > 2 else (), opened)
         return pack_result(function, function(*args, **kwargs))
-
-    def _open(self, digest: str, header: bytes) -> Callable[..., Any]:
-        function = unpack_function(header, digest)
-        while len(self._functions) >= FUNCTIONS_MAX:
-            del self._functions[next(iter(self._functions))]
-        self._functions[digest] = function
-        return function
 
 
 def unpack_function(header: bytes, name: str) -> Callable[..., Any]:
@@ -127,7 +121,13 @@ def _run(
     if ended.returncode and command.get("check", True):
         tail = ended.stderr.decode(errors="replace")[-TAIL_CHARACTERS:].strip()
         raise CommandFailed(f"{' '.join(argv)} ended with exit code {ended.returncode}: {tail}")
-    found = {name: Path(cwd or ".", name).read_bytes() for name in outputs}
+    found = {}
+    for name in outputs:
+        try:
+            found[name] = Path(cwd or ".", name).read_bytes()
+        except OSError as error:
+            if not ended.returncode:
+                raise CommandFailed(f"{argv[0]!r} left no file {name!r}: {error}") from None
     return pack_result(
         run_command,
         {"code": ended.returncode, "stdout": ended.stdout, "stderr": ended.stderr, "files": found},

@@ -24,7 +24,7 @@ import msgpack
 from pypelinin.errors import PypelininError, ValueLost
 from pypelinin.ids import fence_attempt
 from pypelinin.runtime import calls
-from pypelinin.runtime.value_files import Values, size_of
+from pypelinin.runtime.value_store import Values, size_of
 from pypelinin.runtime.values import Piece, pack_error, unpack_value
 from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, SHELL, ValuePlace, call_worker
 

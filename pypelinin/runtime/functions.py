@@ -6,7 +6,10 @@ or beside the script) and by its name if its module is installed.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
+import operator
 import pickle
 import site
 import sys
@@ -14,8 +17,8 @@ import sysconfig
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, cast
 
 import msgpack
 
@@ -33,6 +36,10 @@ from pypelinin.runtime.values import (
 
 CAPTURED_WARN_BYTES = 1024 * 1024
 FUNCTION_BYTES_MAX = 4 * 1024 * 1024
+FUNCTIONS_MAX = 1000
+_CONSTANTS = (
+    type(None), bool, int, float, complex, str, bytes, type, ModuleType, BuiltinFunctionType,
+)  # fmt: skip
 
 
 class Functions:
@@ -41,7 +48,7 @@ class Functions:
     version = "{}.{}".format(*sys.version_info)
 
     def __init__(self) -> None:
-        self._packed: dict[int, tuple[object, str, bytes]] = {}
+        self._packed: dict[int, tuple[list[object], str, bytes]] = {}
         self._modules_seen = 0
 
     def header(self, data: bytes, functions: Mapping[str, bytes]) -> bytes:
@@ -54,8 +61,9 @@ class Functions:
 
     def function(self, function: Callable[..., Any]) -> tuple[str, bytes]:
         """(digest of its content, the function as bytes). Raises NotPicklable."""
+        state = _state(function)
         known = self._packed.get(id(function))
-        if known is not None and known[0] is function:
+        if known is not None and state is not None and _is_same(known[0], state):
             return known[1:]
         check_function(function)
         import cloudpickle
@@ -78,7 +86,10 @@ class Functions:
             text = f"{_name(function)} takes {len(packed):,} bytes with it. {_largest(function)}"
             warnings.warn(text, stacklevel=2)
         found = digest(packed).hex()[:16]
-        self._packed[id(function)] = (function, found, packed)
+        if state is not None:
+            while len(self._packed) >= FUNCTIONS_MAX:
+                del self._packed[next(iter(self._packed))]
+            self._packed[id(function)] = (state, found, packed)
         return found, packed
 
     def _mark_local_modules(self) -> None:
@@ -88,7 +99,7 @@ class Functions:
         import cloudpickle
 
         for module in list(sys.modules.values()):
-            if _is_local(module):
+            if _is_local(module) and sys.modules.get(module.__name__) is module:
                 cloudpickle.register_pickle_by_value(module)
         self._modules_seen = len(sys.modules)
 
@@ -99,7 +110,8 @@ def pack_call(
     """The arguments of one call; jobs among them by their place. Raises NotPicklable."""
     large = any(_is_large(value) for value in (*args, *kwargs.values()))
     if not large and is_plain(kwargs) and all(map(is_plain, args)):
-        return [b"m", msgpack.packb([args, kwargs], use_bin_type=True)]
+        with contextlib.suppress(UnicodeEncodeError):  # lone surrogates: pickle can
+            return [b"m", msgpack.packb([args, kwargs], use_bin_type=True)]
     try:
         return _pickled(args, kwargs, place)
     except Exception as error:
@@ -127,7 +139,12 @@ def _pickled(
     def persistent_id(value: object) -> int | None:
         """What stands elsewhere: the result of a job (from 0 on), or large bytes (below 0)."""
         nonlocal named
-        if type(value) is Job:
+        if isinstance(value, Job):
+            if value not in place:
+                raise TypeError(
+                    f"{value!r} is hidden in another object; a job can be an argument, or stand "
+                    "in a list, tuple, set, or among the values of a dict"
+                )
             named = True
             return place[value]
         if type(value) is bytes and len(value) >= OUT_OF_BAND_BYTES:
@@ -196,6 +213,33 @@ def _captured(function: object) -> Iterator[tuple[str, object]]:
         yield "a default argument", value
 
 
+def _state(function: object) -> list[object] | None:
+    """The function and all that it captures; None if some of that can change in itself."""
+    found: list[object] = []
+    seen: set[int] = set()
+    stack = [function]
+    while stack:
+        value = stack.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        found.append(value)
+        kind = type(value)
+        if kind is FunctionType:
+            stack += (captured for _, captured in _captured(value))
+        elif kind is functools.partial:
+            stack += (value.func, *value.args, *value.keywords.values())  # type: ignore[attr-defined]
+        elif kind is tuple or kind is frozenset:
+            stack.extend(cast("tuple[object, ...]", value))
+        elif not isinstance(value, _CONSTANTS):
+            return None
+    return found
+
+
+def _is_same(old: list[object], new: list[object]) -> bool:
+    return len(old) == len(new) and all(map(operator.is_, old, new))
+
+
 def _culprit(function: object) -> str:
     """Which of the captured values cannot be sent, and where the function stands."""
     import cloudpickle
@@ -223,7 +267,7 @@ def _line(code: Any, name: str) -> int:
             line = starts
         elif getattr(step, "line_number", None):
             line = step.line_number  # type: ignore[attr-defined]
-        if repr(step.argval) in name:
+        if isinstance(step.argval, str) and repr(step.argval) in name:
             return line
     return int(code.co_firstlineno)
 

@@ -315,3 +315,22 @@ def test_durable_in_a_directory(tmp_path: Path) -> None:
     with Executor(1, directory=tmp_path / "journal") as executor:
         assert list(executor.map(add, range(100))) == list(range(1, 101))
     assert (tmp_path / "journal" / "journal.sqlite").exists()
+
+
+def test_a_captured_value_that_changes_is_sent_anew(executor: Executor) -> None:
+    seen = [1]
+    count = lambda: len(seen)  # noqa: E731
+    assert executor.submit(count).result(10) == 1
+    seen.append(2)
+    assert executor.submit(count).result(10) == 2
+
+
+def test_a_shut_down_executor_writes_nowhere(tmp_path: Path) -> None:
+    executor = Executor(1)
+    executor.submit(abs, -1).result(10)
+    executor.shutdown()
+    files = [os.open(tmp_path / str(i), os.O_RDWR | os.O_CREAT) for i in range(30)]
+    executor.shutdown()
+    assert all(os.fstat(file).st_size == 0 for file in files)
+    for file in files:
+        os.close(file)

@@ -17,6 +17,8 @@ from pypelinin.errors import (
     Failed,
     JobError,
     Killed,
+    NotPicklable,
+    UnknownWorker,
     UpstreamFailed,
     ValueLost,
 )
@@ -223,3 +225,37 @@ def test_results_stay_when_the_runner_is_gone() -> None:
     found = run(Pipeline([first, second]))
     assert len(found[first]) == 200_000
     assert len(second.result()) == 300_000
+
+
+def test_closing_twice_touches_nothing_else() -> None:
+    with LocalRunner(1) as runner:
+        runner.close()
+
+
+def test_an_unknown_worker_is_refused_at_once() -> None:
+    with pytest.raises(UnknownWorker, match="Typo"):
+        run(Job("Typo"), slots=1, timeout=30)
+
+
+def test_a_failed_job_is_in_the_results() -> None:
+    bad = Job(int, args=("x",))
+    found = run(Pipeline([bad]), raise_on_failure=False)
+    assert bad in found
+    assert "x" not in found
+
+
+class OfMine(Job):
+    pass
+
+
+def test_a_job_of_a_class_derived_from_job_is_an_input() -> None:
+    assert run(Job(repr, args=(OfMine(abs, args=(-3,)),))) == "3"
+
+
+def test_a_hidden_job_is_told() -> None:
+    with pytest.raises(NotPicklable, match="hidden in another object"):
+        run(Job(len, args=({Job(abs, args=(1,)): 1},)))
+
+
+def test_text_that_is_not_utf_8() -> None:
+    assert run(Job(len, args=("\udcff",))) == 1

@@ -20,7 +20,7 @@ from pypelinin.errors import (
 from pypelinin.graph import states
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
-from pypelinin.runtime.value_files import Values
+from pypelinin.runtime.value_store import Values
 from pypelinin.runtime.values import pack_error, pack_value
 from pypelinin.wire.definitions import GONE, NO_PLACE, Failure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pypelinin.cluster.pace import Pace
+from pypelinin.cluster.pace import WORKERS_MAX, Pace
 from pypelinin.config import Limits
 
 
@@ -97,3 +97,11 @@ def test_workers_are_measured_apart(pace: Pace) -> None:
 def test_a_lot_has_at_least_one_job_and_a_bound(pace: Pace, mean_s: float, jobs: int) -> None:
     assert pace.took("W", mean_s)
     assert pace.jobs_in_lot() == {"W": jobs}
+
+
+def test_only_so_many_functions_are_remembered() -> None:
+    pace = Pace(Limits())
+    for i in range(3 * WORKERS_MAX):
+        pace.took(f"call:3.11/{i}", 0.0001)
+    assert len(pace.jobs_in_lot()) == WORKERS_MAX
+    assert f"call:3.11/{3 * WORKERS_MAX - 1}" in pace.jobs_in_lot()

@@ -196,3 +196,11 @@ def test_it_decides_as_a_run_does_whose_jobs_read_nothing(
     assert model.over
     assert len(set(run.released)) == len(run.released)
     assert set(run.released) <= temporary
+
+
+def test_a_waiting_job_that_is_cancelled_ends_with_what_reads_it() -> None:
+    run = reading([[], [0], [1]])
+    run.start()
+    run.settle([1], bytes([states.CANCELLED]))
+    assert run.settle([0], bytes([states.DONE])) == []
+    assert run.over

@@ -200,7 +200,7 @@ def test_files_go_there_and_come_back_and_nothing_stays() -> None:
 
 
 def test_an_output_that_was_not_written_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match="no_such_output"):
+    with pytest.raises(CommandFailed, match="left no file 'no_such_output'"):
         command(["true"], outputs=["no_such_output"])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pypelinin.runtime.served_values import ServedValues
-from pypelinin.runtime.value_files import ValueFiles, is_readable
+from pypelinin.runtime.value_files import ValueFiles
+from pypelinin.runtime.value_store import is_readable
 
 
 def test_the_port_stays_over_a_restart(tmp_path: Path) -> None:

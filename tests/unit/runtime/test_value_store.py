@@ -1,0 +1,48 @@
+"""Which values travel inline, and where the others are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pypelinin.errors import DefinitionError
+from pypelinin.runtime.value_files import PROBE
+from pypelinin.runtime.value_store import Values
+from pypelinin.runtime.values import pack_pieces, unpack_value
+from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, ValuePlace
+
+RUN = "a" * 32
+
+
+def test_small_values_travel_large_ones_are_kept(tmp_path: Path) -> None:
+    values = Values(ValuePlace(str(tmp_path), "", 0, False))
+    assert values.keep(f"{RUN}/1-1", [b"m", b"\x01"]) == b"m\x01"
+    large = pack_pieces("it", b"x" * 100_000)
+    packed = values.keep(f"{RUN}/1-2", large)
+    assert len(packed) < 100
+    assert unpack_value(values.open(packed)) == b"x" * 100_000
+    assert values.open(b"m\x01") == b"m\x01"
+
+
+def test_arguments_of_a_run_are_one_file(tmp_path: Path) -> None:
+    values = Values(ValuePlace(str(tmp_path), "", 0, True))
+    large = b"m" + b"x" * INLINE_BYTES_MAX
+    sent = values.keep_all(RUN, [None, b"m\x01", large, large])
+    assert sent[:2] == [None, b"m\x01"]
+    assert [bytes(values.open(packed or b"")) for packed in sent[2:]] == [large, large]
+    assert os.listdir(tmp_path / RUN) == ["arguments"]
+
+
+def test_without_a_place_a_large_value_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="65,536 bytes"):
+        Values(NO_PLACE).keep(f"{RUN}/1-1", [b"x" * 100_000])
+
+
+def test_a_directory_with_another_probe_is_another_clusters(tmp_path: Path) -> None:
+    (tmp_path / PROBE).write_text("other")
+    with pytest.raises(DefinitionError):
+        Values(ValuePlace(str(tmp_path), "mine", 0, False)).keep(f"{RUN}/1-1", [b"x" * 100_000])
+    (tmp_path / PROBE).write_text("mine")
+    Values(ValuePlace(str(tmp_path), "mine", 0, False)).keep(f"{RUN}/1-1", [b"x" * 100_000])
