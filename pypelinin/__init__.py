@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pypelinin.graph.job import Job as Job
     from pypelinin.graph.shell import shell as shell
     from pypelinin.local import LocalRunner as LocalRunner
-    from pypelinin.local import run as run
     from pypelinin.pipeline import Pipeline as Pipeline
+    from pypelinin.running import run as run
     from pypelinin.runtime.daemons import Pipeliner as Pipeliner
     from pypelinin.runtime.daemons import Router as Router
     from pypelinin.runtime.node import Broker as Broker
@@ -44,7 +44,7 @@ _HOMES = {
     "Router": "runtime.daemons",
     "Store": "store",
     "Worker": "worker",
-    "run": "local",
+    "run": "running",
     "shell": "graph.shell",
 }
 

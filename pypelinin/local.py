@@ -17,13 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pypelinin.client.manager import PipelineManager
-from pypelinin.client.results import Results
 from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.events import (
     Committed,
@@ -41,11 +41,10 @@ from pypelinin.cluster.router import Router
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.config import VERSION, Limits
 from pypelinin.errors import ClusterError, DefinitionError
-from pypelinin.graph.job import Job
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
-from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.daemons import recovered
+from pypelinin.runtime.foreign import ForeignSlots, as_engine, default_slots
 from pypelinin.runtime.journal import Journal
 from pypelinin.runtime.node import StoreSpec, store_spec
 from pypelinin.runtime.slots import Setup, Slots
@@ -78,7 +77,12 @@ class Machines:
     """A Router and a Broker, and the queues between them and a client."""
 
     def __init__(
-        self, setup: Setup, slots: int, directory: Path | None, limits: Limits | None = None
+        self,
+        setup: Setup,
+        slots: int,
+        directory: Path | None,
+        limits: Limits | None = None,
+        engine: Executor | None = None,
     ) -> None:
         self.limits = embedded_limits(limits or Limits())
         self.mail: deque[Event] = deque()
@@ -100,7 +104,10 @@ class Machines:
         self._broker = Broker(
             "local", new_id(os.urandom), slots, {}, self.limits, VERSION, wall - now
         )
-        self._slots = Slots(replace(setup, place=self._place, temporary=self._temporary), "local")
+        setup = replace(setup, place=self._place, temporary=self._temporary)
+        self._slots: Slots | ForeignSlots = (
+            Slots(setup, "local") if engine is None else ForeignSlots(engine, setup, "local")
+        )
         self._deferred: deque[SendAfter | DropValues] = deque()
         self._stopped = False
         self.woken = False
@@ -267,8 +274,12 @@ class LocalPort:
         store_configuration: Mapping[str, Any] | None = None,
         directory: str | os.PathLike[str] | None = None,
         limits: Limits | None = None,
+        engine: Executor | None = None,
     ) -> None:
-        count = len(os.sched_getaffinity(0)) if slots is None else slots
+        if engine is not None:
+            as_engine(engine)
+        usual = len(os.sched_getaffinity(0)) if engine is None else default_slots(engine)
+        count = usual if slots is None else slots
         if type(count) is not int or count < 1:
             raise DefinitionError(f"An embedded run needs at least one slot, not {slots!r}.")
         listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
@@ -282,7 +293,7 @@ class LocalPort:
             configuration,
         )
         place = None if directory is None else Path(directory).absolute()
-        self._machines = Machines(setup, count, place, limits)
+        self._machines = Machines(setup, count, place, limits, engine)
         self.limits = self._machines.limits
 
     def send(self, envelope: Envelope) -> None:
@@ -320,7 +331,9 @@ class LocalRunner(PipelineManager):
     *slots* (default: the CPUs this process may use) is how many jobs run at once. *workers*,
     *store* and *store_configuration* are as for a Broker. With a *directory* everything
     accepted is durable there, and what was not finished goes on with the next LocalRunner of
-    that directory. Use it in a `with` block: its slots end with it.
+    that directory. With an *engine*, any `concurrent.futures.Executor`, the jobs run there and
+    not in slots of ours; *slots* is then how much of it is used at once. Use it in a `with`
+    block: its slots end with it (an engine stays).
 
     Raises DefinitionError for arguments that make no sense, ClusterError if another run has
     the directory.
@@ -334,72 +347,8 @@ class LocalRunner(PipelineManager):
         store: StoreSpec = None,
         store_configuration: Mapping[str, Any] | None = None,
         directory: str | os.PathLike[str] | None = None,
+        engine: Executor | None = None,
         limits: Limits | None = None,
     ) -> None:
-        port = LocalPort(slots, workers, store, store_configuration, directory, limits)
+        port = LocalPort(slots, workers, store, store_configuration, directory, limits, engine)
         super().__init__(port=port, limits=port.limits)
-
-
-def run(
-    graph: Pipeline | Job | Sequence[Job],
-    *,
-    workers: str | ModuleType | Iterable[str | ModuleType] = (),
-    store: StoreSpec = None,
-    store_configuration: Mapping[str, Any] | None = None,
-    slots: int | None = None,
-    directory: str | os.PathLike[str] | None = None,
-    on: str | None = None,
-    timeout: float | None = None,
-    raise_on_failure: bool = True,
-) -> Any:
-    """Run jobs and return what came of them.
-
-    A Job gives its result, several jobs a list of theirs, a Pipeline its `Results` (a mapping
-    of jobs to results with `state`, `duration` and `failed`). It runs in slots of this process,
-    unless *on* is the address of a Router or `PYPELININ_API` is set. The other arguments are
-    those of `LocalRunner`; on a cluster they are the Brokers' and not looked at here.
-
-    Raises the first JobError at the end (not with *raise_on_failure* False, for a Pipeline),
-    TimeoutError after *timeout* seconds, DefinitionError, ClusterError.
-    """
-    api = on or os.environ.get("PYPELININ_API")
-    manager: PipelineManager
-    if api:
-        manager = PipelineManager(api)
-    else:
-        manager = LocalRunner(
-            slots, workers=workers, store=store, store_configuration=store_configuration,
-            directory=directory,
-        )  # fmt: skip
-    with manager:
-        return run_with(manager, graph, timeout, raise_on_failure)
-
-
-def run_with(
-    manager: PipelineManager,
-    graph: Pipeline | Job | Sequence[Job],
-    timeout: float | None,
-    raise_on_failure: bool,
-) -> Any:
-    """Start *graph* and wait for its end."""
-    if isinstance(graph, Pipeline):
-        manager.start(graph)
-        manager.wait(graph, timeout, raise_on_failure=raise_on_failure)
-        return _kept(manager.results(graph))
-    targets = [graph] if isinstance(graph, Job) else list(graph)
-    pipeline = Pipeline(targets, results=targets)
-    manager.start(pipeline)
-    manager.wait(pipeline, timeout, raise_on_failure=False)
-    found = _kept(manager.results(pipeline))
-    if found.failed:
-        raise next(iter(found.failed.values()))
-    return found[graph] if isinstance(graph, Job) else [found[job] for job in targets]
-
-
-def _kept(results: Results) -> Results:
-    """The jobs find their results here when the runner is gone."""
-    results.detach()
-    for job in results:
-        if not isinstance(job.worker, str):
-            job.attach(results)
-    return results

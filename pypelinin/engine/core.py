@@ -62,6 +62,7 @@ class Core:
         self.finals: list[Entry] = []
         self._asks: list[Entry] = []
         self._breaks: list[Entry] = []
+        self._spared: list[Entry] = []
         self._looks: deque[Entry] = deque()
         self._open = 0
         self._holding = 0
@@ -80,13 +81,16 @@ class Core:
     # --- the work lists ----------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """Requests first, so that no decision misses one; then breaks; then looks."""
-        asks, breaks, looks = self._asks, self._breaks, self._looks
+        """Requests first, so that no decision misses one; then breaks, then what nobody needs
+        any more, so that nothing starts for nobody; then looks."""
+        asks, breaks, spared, looks = self._asks, self._breaks, self._spared, self._looks
         while True:
             if asks:
                 self._ask(asks.pop())
             elif breaks:
                 self._spread(breaks.pop())
+            elif spared:
+                self._spare(spared.pop())
             elif looks:
                 job = looks.popleft()
                 job.queued = False
@@ -104,6 +108,15 @@ class Core:
         if not job.queued:
             job.queued = True
             self._looks.append(job)
+
+    def _spare(self, job: Entry) -> None:
+        """Nobody needs it any more."""
+        woken = job.state == DORMANT or (job.state == WANTED and job.woken)
+        waits = woken or (job.state in (WAITING, WANTED) and not job.eager)
+        if waits and not job.open:
+            self._unneeded(job)
+        else:
+            self._queue(job)
 
     def _decide(self, job: Entry) -> None:
         """WAITING: does it run, rest, or stand?"""
@@ -215,7 +228,10 @@ class Core:
             for up, _, _ in job.inputs:
                 up.open -= 1
                 if not up.open:
-                    self._queue(up)
+                    if OPEN[up.state]:
+                        self._spared.append(up)
+                    else:
+                        self._queue(up)
         self._mark(job, broken or lost or (job.marks > 0 and not stands(job)))
         if not job.open:
             self._queue(job)
@@ -245,6 +261,8 @@ class Core:
                 state = other.state
                 if state in (WAITING, WANTED) or (other.recipe and state == DORMANT):
                     self._queue(other)
+                elif state >= FAILED:  # a TOKEN may go now
+                    self._queue(other)
 
     def _break(self, job: Entry, state: int, reason: int, cause: object) -> None:
         """It ends badly. What had settled before, or stands without its run, stays as it was."""
@@ -262,7 +280,7 @@ class Core:
             short = unknown if other.state == WAITING else not has(job, outputs)
             if short and not tolerant and other.state in (WAITING, WANTED):
                 self._break(other, BLOCKED, why.BROKEN, job.number)
-            elif OPEN[other.state]:
+            elif OPEN[other.state] or other.state >= FAILED:
                 self._queue(other)
         for other, tolerant in (job.followers or {}).items():
             if other.state == WAITING and unknown and job.eager and not tolerant:
@@ -291,7 +309,8 @@ class Core:
             return
         token = job.always and job.eager and not job.kept
         if is_broken(job):
-            if token and is_spared(job):
+            # while an input is open an expansion may still bring more of them
+            if token and is_spared(job) and not any(OPEN[up.state] for up, _, _ in job.inputs):
                 self._drop(job)
             return
         surplus = job.there & ~job.kept

@@ -16,6 +16,7 @@ class Declaring(Deciding):
 
     def declare(self, jobs: Iterable[Declared], base: int) -> None:
         """Take in new jobs; numbers below 0 count from *base* on (see `Expansion`)."""
+        before = len(self._asks)
         for declared in jobs:
             job = Entry(self.next_number, declared)
             for upstream, outputs, tolerant in declared.inputs:
@@ -39,6 +40,7 @@ class Declaring(Deciding):
                     self._break(job, CANCELLED, 0, None)
                 else:
                     self._asks.append(job)
+        self._asks[before:] = reversed(self._asks[before:])  # the last one is the first asked
 
     def _check_declared(self, job: Entry) -> None:
         if job.name:

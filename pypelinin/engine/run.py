@@ -220,6 +220,7 @@ class Run(Declaring):
     def check(self) -> None:
         """Assert the invariants between events; O(jobs + edges)."""
         assert not self._asks
+        assert not self._spared
         assert not self._breaks
         assert not self._looks
         everyone = self.jobs.values()

@@ -24,14 +24,12 @@ import msgpack
 from pypelinin.cluster.slots import (
     RunLot,
     SlotExited,
-    SlotProgressed,
     SlotRecalled,
     SlotStarted,
 )
-from pypelinin.graph import states
 from pypelinin.machine import Event
+from pypelinin.runtime.outcomes import Outcomes, failure
 from pypelinin.wire.definitions import NO_PLACE, Failure, ValuePlace
-from pypelinin.wire.messages import JobFailure
 
 LOOK_INTERVAL_S = 0.001
 """A slot with many jobs is looked at this often, not at each of its outcomes."""
@@ -257,52 +255,34 @@ class Slots:
         slot.look_at = float("inf")
 
     def _outcomes(self, slot: _Slot, now: float) -> list[Event]:
-        statuses = bytearray()
-        failures: list[JobFailure] = []
-        results: dict[int, bytes] = {}
+        found = Outcomes(self.node)
         events: list[Event] = []
-        elapsed = 0.0
         try:
             for outcome in slot.unpacker:
                 if type(outcome) is list and outcome[0] in ("started", "monitored"):
                     events += self._said(slot, *outcome)
-                elif len(statuses) >= slot.left or slot.number == SERVICE:
+                elif len(found.statuses) >= slot.left or slot.number == SERVICE:
                     raise ValueError("more outcomes than jobs")
-                elif outcome is None:
-                    statuses.append(states.UNBEGUN)
-                elif type(outcome) is float:
-                    elapsed += outcome
-                    statuses.append(states.DONE)
                 else:
-                    elapsed += float(outcome[0])
-                    if type(result := outcome[-1]) is not bytes or len(outcome) not in (2, 6):
-                        raise ValueError("an outcome is [s, result] or [s, four texts, error]")
-                    if result:
-                        results[len(statuses)] = result
-                    if len(outcome) > 2:
-                        failures.append(JobFailure(len(statuses), self._failure(outcome[1:5])))
-                    statuses.append(states.FAILED if len(outcome) > 2 else states.DONE)
+                    found.take(outcome)
         except Exception:
             self._distrust(slot)
-        if statuses:
-            slot.left -= len(statuses)
-            told = tuple(results.get(i, b"") for i in range(len(statuses))) if results else ()
-            events.append(
-                SlotProgressed(slot.number, bytes(statuses), tuple(failures), elapsed, told)
-            )
+        if found.statuses:
+            slot.left -= len(found.statuses)
+            events.append(found.told(slot.number))
         if slot.look_at != float("inf"):
             slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
         return events
 
     def _said(
-        self, slot: _Slot, kind: str, first: object, failure: list[str] | None = None
+        self, slot: _Slot, kind: str, first: object, failed: list[str] | None = None
     ) -> list[Event]:
         """What is no outcome: a slot is ready, or a sample was saved."""
         if kind == "monitored":
             slot.left = 0
-            known = None if first is None else self._failure(first)  # type: ignore[arg-type]
+            known = None if first is None else failure(first, self.node)  # type: ignore[arg-type]
         else:
-            known = None if failure is None else self._failure(failure)
+            known = None if failed is None else failure(failed, self.node)
             if slot.started:
                 raise ValueError("a slot starts once")
             slot.started = True
@@ -314,10 +294,6 @@ class Slots:
         if known is not None:
             print(f"Monitoring failed: {known.type}: {known.text}", file=sys.stderr)
         return []
-
-    def _failure(self, data: list[str]) -> Failure:
-        cause, kind, text, trace = (str(item) for item in data)
-        return Failure(cause, kind, text, trace, self.node)
 
     def _read_nursery(self, now: float) -> list[Event]:
         events: list[Event] = []
@@ -370,11 +346,11 @@ class Slots:
         events = self._read_slot(slot, now)
         unbegun = self._take_back(slot)
         self._drop(slot)
-        failure = ending(status, self.node)
+        how = ending(status, self.node)
         if number == SERVICE:
-            print(f"Monitoring failed: {failure.text}", file=sys.stderr)
+            print(f"Monitoring failed: {how.text}", file=sys.stderr)
             return []
-        return [*events, SlotExited(number, failure, unbegun)]
+        return [*events, SlotExited(number, how, unbegun)]
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.pop(slot.number, None)
@@ -405,12 +381,12 @@ class Slots:
 
     def _lose_nursery(self, what: str) -> None:
         """All slots end with the nursery; the next start makes a new one."""
-        failure = Failure("exit", "Killed", what, "", self.node)
+        how = Failure("exit", "Killed", what, "", self.node)
         for slot in list(self._slots.values()):
             unbegun = self._take_back(slot)
             self._drop(slot)
             if slot.number != SERVICE:
-                self._pending.append(SlotExited(slot.number, failure, unbegun))
+                self._pending.append(SlotExited(slot.number, how, unbegun))
         self._by_pid.clear()
         self._close_nursery()
 

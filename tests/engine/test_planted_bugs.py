@@ -87,7 +87,8 @@ BUGS = {
     ),
     "who was blocked by a wait is not looked at again": (
         "core",
-        "            elif OPEN[other.state]:\n                self._queue(other)\n"
+        "            elif OPEN[other.state] or other.state >= FAILED:\n"
+        "                self._queue(other)\n"
         "        for other, tolerant",
         "        for other, tolerant",
     ),
@@ -141,8 +142,8 @@ BUGS = {
     ),
     "a broken TOKEN is forgotten": (
         "core",
-        "        if is_broken(job):\n            if token and is_spared(job):",
-        "        if is_broken(job):\n            if token:",
+        "            if token and is_spared(job) and not any(",
+        "            if token and not any(",
     ),
 }
 
