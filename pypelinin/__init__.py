@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pypelinin.aio import AsyncCluster as AsyncCluster
+    from pypelinin.cli.cluster import Cluster as Cluster
     from pypelinin.client.manager import PipelineManager as PipelineManager
     from pypelinin.errors import ClusterError as ClusterError
     from pypelinin.errors import DefinitionError as DefinitionError
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "__version__": "config",
+    "AsyncCluster": "aio",
     "Broker": "runtime.node",
+    "Cluster": "cli.cluster",
     "ClusterError": "errors",
     "DefinitionError": "errors",
     "Executor": "executor",

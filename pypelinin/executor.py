@@ -26,7 +26,7 @@ from pypelinin.client.conversation import Conversation
 from pypelinin.errors import ClusterError, DefinitionError, PypelininError
 from pypelinin.graph.job import checked_labels, checked_priority, checked_retries
 from pypelinin.ids import new_id
-from pypelinin.local import LocalPort
+from pypelinin.local import LocalPort, default_slots_here
 from pypelinin.runtime.functions import Functions, pack_call
 from pypelinin.runtime.value_store import size_of
 from pypelinin.wire.definitions import (
@@ -74,8 +74,9 @@ class Executor(BaseExecutor):
         if max_workers is not None and (type(max_workers) is not int or max_workers < 1):
             raise DefinitionError(f"max_workers is at least 1, not {max_workers!r}.")
         self._options = _checked(labels or {}, retries, priority)
-        self._functions = Functions()
         api = api or os.environ.get("PYPELININ_API")
+        self._max_workers = max_workers or (1000 if api else default_slots_here())  # Dask asks
+        self._functions = Functions()
         self._thread = _Thread(api, max_workers, directory)
         self._thread.begin()
         self._finalizer = weakref.finalize(self, _Thread.abandon, self._thread)

@@ -263,6 +263,11 @@ def _temporary_name() -> str:
     return os.path.join(tempfile.gettempdir(), name)
 
 
+def default_slots_here() -> int:
+    """The CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 class LocalPort:
     """The client's way to machines that work while he waits; the arguments are LocalRunner's."""
 
@@ -278,7 +283,7 @@ class LocalPort:
     ) -> None:
         if engine is not None:
             as_engine(engine)
-        usual = len(os.sched_getaffinity(0)) if engine is None else default_slots(engine)
+        usual = default_slots_here() if engine is None else default_slots(engine)
         count = usual if slots is None else slots
         if type(count) is not int or count < 1:
             raise DefinitionError(f"An embedded run needs at least one slot, not {slots!r}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -273,17 +274,28 @@ class PipelineManager(Requests):
             )
         return None
 
-    def cancel(self, pipelines: Pipeline | str | Iterable[Pipeline | str]) -> None:
-        """Nothing of these that has not begun will begin; durable on return."""
+    def cancel(
+        self, pipelines: Pipeline | str | Iterable[Pipeline | str], *, running: bool = False
+    ) -> None:
+        """Nothing of these that has not begun will begin; durable on return.
+
+        With *running* what has begun is ended, too. Raises NotFound.
+        """
         one = isinstance(pipelines, (Pipeline, str))
         listed: list[Any] = [pipelines] if one else list(pipelines)  # type: ignore[arg-type]
         runs = [run if isinstance(run, str) else str(run.id) for run in listed]
+        for run in runs if running else ():
+            self._end_running(run)
         for i in range(0, len(runs), BATCH_ROWS_MAX):
             some = tuple(runs[i : i + BATCH_ROWS_MAX])
             answer = self._ask(lambda n, some=some: messages.Cancel(n, some), messages.Status)  # type: ignore[misc]
             if len(answer.runs) < len(some):
                 known = {run.run for run in answer.runs}
                 raise no_such_run(next(run for run in some if run not in known))
+
+    def _end_running(self, run: str) -> None:
+        jobs = array("I", range(self.status(run).jobs))
+        self._ask(lambda n: messages.CancelJobs(n, run, jobs), messages.Status)
 
     def status(self, pipeline: Pipeline | str) -> RunStatus:
         """What the Router knows of one run now. Raises NotFound if it knows nothing."""

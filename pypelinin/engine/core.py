@@ -259,9 +259,11 @@ class Core:
         for group in (job.consumers, job.followers):
             for other in group or ():
                 state = other.state
-                if state in (WAITING, WANTED) or (other.recipe and state == DORMANT):
-                    self._queue(other)
-                elif state >= FAILED:  # a TOKEN may go now
+                if (
+                    state in (WAITING, WANTED)
+                    or (other.recipe and state == DORMANT)
+                    or state >= FAILED
+                ):
                     self._queue(other)
 
     def _break(self, job: Entry, state: int, reason: int, cause: object) -> None:
@@ -309,8 +311,8 @@ class Core:
             return
         token = job.always and job.eager and not job.kept
         if is_broken(job):
-            # while an input is open an expansion may still bring more of them
-            if token and is_spared(job) and not any(OPEN[up.state] for up, _, _ in job.inputs):
+            growing = any(OPEN[up.state] for up, _, _ in job.inputs)  # its expansion may feed it
+            if token and is_spared(job) and not growing:
                 self._drop(job)
             return
         surplus = job.there & ~job.kept

@@ -16,7 +16,7 @@ from pypelinin.engine.table import DONE, KEPT
 from pypelinin.graph.declared import After, Declared, Input, Policy, Record
 from pypelinin.graph.graph import order
 
-VERSION = 1
+VERSION = 2
 _SETS = ("all", "kept", "there", "altered", "lost")
 _EDGES = ("inputs", "after", "consumers", "followers", "record")
 _FIELDS = tuple(name for name in Entry.__slots__ if name not in _EDGES + _SETS)
@@ -38,15 +38,18 @@ def freeze(run: Run) -> bytes:
         for job in _everyone(run)
     ]
     fields = [getattr(run, name) for name in _RUN]
-    frozen: bytes = msgpack.packb((VERSION, fields, list(run.jobs), jobs))
+    told = run.commands  # looks and hand-outs are told again anyway
+    untaken = (told.forget, list(told.remember.items()), told.release, told.kill)
+    frozen: bytes = msgpack.packb((VERSION, fields, list(run.jobs), jobs, untaken))
     return frozen
 
 
 def thaw(frozen: bytes) -> Run:
     """The Run again. Raises ValueError for another version's bytes."""
-    version, fields, numbers, jobs = msgpack.unpackb(frozen, use_list=False, strict_map_key=False)
+    version, *rest = msgpack.unpackb(frozen, use_list=False, strict_map_key=False)
     if version != VERSION:
         raise ValueError(f"a Run frozen by version {version} of the engine, not {VERSION}")
+    fields, numbers, jobs, (forget, remember, release, kill) = rest
     run = Run(closed=False)
     everyone: dict[int, Entry] = {}
     for plain, sets, *_ in jobs:
@@ -63,6 +66,10 @@ def thaw(frozen: bytes) -> Run:
         setattr(run, name, value)
     for job in run.jobs.values():
         run.restore(job)
+    run.commands.forget += forget
+    run.commands.remember.update((number, Record(*record)) for number, record in remember)
+    run.commands.release += release
+    run.commands.kill += kill
     return run
 
 

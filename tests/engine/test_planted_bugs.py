@@ -142,8 +142,8 @@ BUGS = {
     ),
     "a broken TOKEN is forgotten": (
         "core",
-        "            if token and is_spared(job) and not any(",
-        "            if token and not any(",
+        "            if token and is_spared(job) and",
+        "            if token and",
     ),
 }
 

@@ -28,6 +28,7 @@ def test_frozen_and_thawed_it_goes_on_the_same() -> None:
         again.check()
         number = scene.numbers[name]
         again.done(number, tags(name))
+        again.take()
         scene.done(name)
         assert frozen.freeze(again) == frozen.freeze(scene.run)
     assert scene.run.over
@@ -50,8 +51,8 @@ def test_any_number_of_outputs() -> None:
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = frozen.freeze(Run([]))
-    monkeypatch.setattr(frozen, "VERSION", 2)
-    with pytest.raises(ValueError, match="version 1 of the engine, not 2"):
+    monkeypatch.setattr(frozen, "VERSION", 3)
+    with pytest.raises(ValueError, match="version 2 of the engine, not 3"):
         frozen.thaw(data)
 
 
@@ -122,3 +123,16 @@ def test_jobs_with_younger_inputs_are_put_behind_them() -> None:
     run.done(numbers["N"], tags("N"))
     assert run.take().run == [numbers["end"]]
     assert NAMES[run.jobs[numbers["G"]].state] == "KEPT"
+
+
+def test_what_was_not_taken_is_not_lost() -> None:
+    scene = Scene(Job("T", TOKEN), Job("C", OUTPUT, ["T"]))
+    scene.run.done(scene.numbers["T"], tags("T"))
+    scene.run.done(scene.numbers["C"], tags("C"))
+    again = frozen.thaw(frozen.freeze(scene.run))
+    taken, kept = again.take(), scene.run.take()
+    assert (taken.forget, taken.remember, taken.release) == (
+        kept.forget, kept.remember, kept.release,
+    )  # fmt: skip
+    assert kept.release
+    assert kept.remember

@@ -1,0 +1,103 @@
+"""Calls of an executor as runs: what is submitted together, and how each future ends."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import Any, NamedTuple
+
+from pypelinin.client.results import Outcome, error_of
+from pypelinin.graph import states
+from pypelinin.graph.fingerprint import digest
+from pypelinin.runtime.functions import Functions
+from pypelinin.runtime.value_store import Values
+from pypelinin.runtime.values import Piece, unpack_value
+from pypelinin.wire.codec import pack_plain, pack_record
+from pypelinin.wire.definitions import Details, Header, Kind, Structure, call_worker
+
+
+class Options(NamedTuple):
+    """What the jobs of an executor ask for; see Job."""
+
+    labels: Mapping[str, str] = {}
+    retries: int = 0
+    priority: int = 0
+
+
+class Call(NamedTuple):
+    future: JobFuture
+    function: str
+    packed_function: bytes
+    payload: Sequence[Piece]
+    options: Options
+
+
+class JobFuture(Future[Any]):
+    """A Future whose `cancel` also ends a job that runs already."""
+
+    _on_cancel: Callable[[JobFuture], None] | None = None
+    place: tuple[str, int] | None = None
+    """(run, job), once it is submitted."""
+
+    def cancel(self) -> bool:
+        """Cancel it, running or not; False if it has ended."""
+        if not super().cancel():
+            return False
+        if self._on_cancel is not None:
+            self._on_cancel(self)
+        return True
+
+
+def resolve(run: str, job: int, future: Future[Any], outcome: Outcome, values: Values) -> None:
+    """Give *future* what came of its job."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if outcome.status == states.DONE:
+        try:
+            packed = values.open(outcome.result)
+            future.set_result(unpack_value(packed) if packed else None)
+        except BaseException as broken:  # opening a result is user code
+            future.set_exception(broken)
+        return
+    if outcome.status == states.CANCELLED:
+        future.set_exception(CancelledError())
+        return
+    error = error_of(run, f"call {job}", outcome)
+    assert error is not None
+    future.set_exception(error.exception or error)
+
+
+def compiled(
+    run: str, submitter: str, batch: Sequence[Call], sent: Sequence[bytes]
+) -> tuple[bytes, tuple[bytes, bytes]]:
+    """(header, (structure, details)) of a run of calls that wait for nothing.
+
+    *sent* is what travels of the arguments of each.
+    """
+    kinds: dict[tuple[str, int], int] = {}
+    listed: list[Kind] = []
+    functions: dict[str, bytes] = {}
+    kind_of, ends = array("I"), array("I")
+    payloads: list[bytes] = []
+    size = 0
+    for call, arguments in zip(batch, sent, strict=True):
+        key = (call.function, id(call.options))
+        if key not in kinds:
+            kinds[key] = len(listed)
+            worker = call_worker(Functions.version, call.function)
+            options = call.options
+            listed.append(Kind(worker, dict(options.labels), options.retries, options.priority))
+            functions[call.function] = call.packed_function
+        kind_of.append(kinds[key])
+        payloads.append(pack_plain([None, arguments]))
+        size += len(payloads[-1])
+        ends.append(size)
+    jobs = len(batch)
+    joined = b"".join(payloads)
+    fingerprint = digest(run.encode())  # a batch is nobody's repetition
+    payload = Functions().header(b"m\xc0", functions)
+    header = Header(run, fingerprint, submitter, jobs, tuple(listed), payload, {})
+    structure = Structure(0, array("I", bytes(4 * (jobs + 1))), array("I"))
+    details = Details(0, kind_of if len(listed) > 1 else array("I"), ends, joined)
+    return pack_record(header), (pack_record(structure), pack_record(details))
