@@ -382,7 +382,7 @@ class _Thread:
         try:
             # not synced: if that machine crashes, who waits for the futures hears of it
             keep = manager.values.keep_arguments
-            kept = keep(run, large, durable=False) if large else {}
+            kept = keep(f"{run}/arguments", large, durable=False) if large else {}
         except (OSError, DefinitionError) as error:
             for call in batch:
                 if call.future.set_running_or_notify_cancel():

@@ -118,6 +118,16 @@ class Pipeline:
             for up in self.graph.upstreams_of(i)
         ]
 
+    def extend(self, jobs: Sequence[Job]) -> None:
+        """Take in jobs that the run has gained, in its order."""
+        self.jobs = [*self.jobs, *jobs]
+        number = {job: i for i, job in enumerate(self.jobs)}
+        offsets, upstreams = self.graph.offsets[:], self.graph.upstreams[:]
+        for job in jobs:
+            upstreams.extend(number[up] for up in dict.fromkeys((*job.inputs, *job.after)))
+            offsets.append(len(upstreams))
+        self.graph = Graph(offsets, upstreams)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Pipeline):
             return NotImplemented
@@ -154,6 +164,8 @@ class Pipeline:
         pack: Pack,
         calls: Calls | None = None,
         keep: Keep | None = None,
+        *,
+        open_run: bool = False,
     ) -> tuple[bytes, list[Part]]:
         """(header, parts of (structure, details)) as they go to the Router under id *run*.
 
@@ -163,11 +175,11 @@ class Pipeline:
         """
         kinds: dict[tuple[Any, ...], int] = {}
         functions: dict[str, bytes] = {}
-        kind_of = array("I", [self._kind(job, kinds, functions, calls) for job in self.jobs])
+        kind_of = array("I", [self.kind_of(job, kinds, functions, calls) for job in self.jobs])
         payload = pack("the pipeline's data", self.data)
-        data = [_job_data(job, pack, calls, self._inputs(i)) for i, job in enumerate(self.jobs)]
-        sent = data if keep is None else keep(run, data)
-        payloads = [_job_payload(*pair) for pair in zip(self.jobs, sent, strict=True)]
+        data = [self.data_of(number, pack, calls) for number in range(len(self.jobs))]
+        sent = data if keep is None else keep(f"{run}/arguments", data)
+        payloads = [self.payload_of(*pair) for pair in zip(self.jobs, sent, strict=True)]
         if functions:
             assert calls is not None
             payload = calls.header(payload, functions)
@@ -182,18 +194,39 @@ class Pipeline:
                   None if plain else payloads, *self._reading(begin, end))
             for begin, end in _cuts(self.graph, payloads)
         ]  # fmt: skip
-        listed = tuple(
-            Kind(worker, dict(labels), retries, priority)
-            for worker, labels, retries, priority in kinds
-        )
+        listed = tuple(self.kinds_of(kinds))
         names = pack_plain([job.name for job in self.jobs])
         fingerprint = digest(
             names, _content(payload), self.graph.offsets.tobytes(), self.graph.upstreams.tobytes(),
             repr((list(kinds), sorted(self.labels.items()))).encode(), kind_of.tobytes(),
             *(map(_content, data) if any(data) else ()),
         )  # fmt: skip
-        header = Header(run, fingerprint, submitter, len(self.jobs), listed, payload, self.labels)
+        header = Header(
+            run, fingerprint, submitter, len(self.jobs), listed, payload, self.labels, open_run
+        )
         return pack_record(header), parts
+
+    def data_of(self, number: int, pack: Pack, calls: Calls | None) -> bytes | None:
+        """What a job gets, packed; None if it has no data of its own."""
+        job = self.jobs[number]
+        if isinstance(job.worker, Shell):
+            return pack(f"the command of {job!r}", job.worker.command)
+        if not isinstance(job.worker, str):
+            assert calls is not None
+            return calls.call(f"{job!r}", job, self._inputs(number))
+        return None if job.data is None else pack(f"the data of {job!r}", job.data)
+
+    @staticmethod
+    def payload_of(job: Job, data: bytes | None) -> bytes:
+        """[name if it is not the worker's, packed data or None], or nil if both are missing."""
+        name = None if job.name == job.worker else job.name
+        return NIL if name is None and data is None else pack_plain([name, data])
+
+    @staticmethod
+    def kinds_of(kinds: Iterable[tuple[Any, ...]]) -> Iterator[Kind]:
+        """The keys that `kind_of` gathered as what the Router knows of them."""
+        for worker, labels, retries, priority in kinds:
+            yield Kind(worker, dict(labels), retries, priority)
 
     def _inputs(self, number: int) -> list[Job]:
         """The jobs whose results a job gets, in the order in which it gets them."""
@@ -216,7 +249,7 @@ class Pipeline:
         kept = [wanted is None or job in wanted for job in jobs[begin:end]]
         return bytes(reads), b"" if all(kept) else bytes(not keep for keep in kept)
 
-    def _kind(
+    def kind_of(
         self,
         job: Job,
         kinds: dict[tuple[Any, ...], int],
@@ -322,21 +355,6 @@ def _jobs(value: Any) -> Iterator[Job]:
             f"A graph consists of Jobs and tuples or lists of them, not {value!r}.",
             remedy="Write Job('WorkerName').",
         )
-
-
-def _job_data(job: Job, pack: Pack, calls: Calls | None, inputs: Sequence[Job]) -> bytes | None:
-    if isinstance(job.worker, Shell):
-        return pack(f"the command of {job!r}", job.worker.command)
-    if not isinstance(job.worker, str):
-        assert calls is not None
-        return calls.call(f"{job!r}", job, inputs)
-    return None if job.data is None else pack(f"the data of {job!r}", job.data)
-
-
-def _job_payload(job: Job, data: bytes | None) -> bytes:
-    """[name if it is not the worker's, packed data or None], or nil if both are missing."""
-    name = None if job.name == job.worker else job.name
-    return NIL if name is None and data is None else pack_plain([name, data])
 
 
 def _content(data: bytes | None) -> bytes:

@@ -50,11 +50,6 @@ def run(reach: Reach, file: str, arguments: tuple[str, ...], local: bool, **flag
         with reach.manager(quiet=True) as manager:
             manager.configuration()
         return script(file, arguments, target.api)
-    if not loaded["workers"]:
-        raise click.UsageError(
-            "No cluster is running, and one for this script needs workers: give --workers MODULE, "
-            "or start a cluster with `pypelinin up`."
-        )
     from pypelinin.cli.local import LocalCluster
 
     with LocalCluster(

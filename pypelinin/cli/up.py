@@ -79,14 +79,8 @@ def plan(loaded: Settings, no_broker: bool, no_pipeliner: bool) -> dict[str, Any
     values = {**settings.values_of(loaded), "roles": ["router"]}
     if not no_pipeliner:
         values["roles"].append("pipeliner")
-    if values["workers"] and not no_broker:
+    if not no_broker:
         values["roles"].append("broker")
-    elif not no_broker:
-        click.echo(
-            "No Broker is started, for there are no workers: give --workers MODULE, or start one "
-            "with `pypelinin broker --workers MODULE`.",
-            err=True,
-        )
     if loaded.origin("api") == loaded.origin("broadcast") == "default":
         values = keeper.with_free_ports(values)
         for name in ("api", "broadcast"):

@@ -10,6 +10,7 @@ import os
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from pypelinin.client.described import rebuilt, take_status
@@ -19,12 +20,15 @@ from pypelinin.client.results import Outcome, Results, Source
 from pypelinin.client.verdicts import job_error, no_such_run, refusal_error
 from pypelinin.config import Limits
 from pypelinin.errors import (
+    Busy,
     Cancelled,
     DefinitionError,
     JobError,
     Lost,
 )
 from pypelinin.graph.fingerprint import digest
+from pypelinin.graph.job import Job
+from pypelinin.growth import pack_growth
 from pypelinin.ids import new_id
 from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.values import pack_value
@@ -41,6 +45,7 @@ PARTS_IN_MESSAGE = 250
 BYTES_IN_MESSAGE = 4 * 1024 * 1024
 MESSAGES_AT_ONCE = 4
 POLL_S = 1.0
+BUSY_S = 0.1
 
 R = TypeVar("R", bound=Record)
 
@@ -66,6 +71,8 @@ class PipelineManager(Requests):
         super().__init__(api, broadcast, deadline_s, limits, port)
         self._pipelines: dict[str, Pipeline] = {}
         self._doubles: dict[str, list[Pipeline]] = {}
+        self._open: dict[int, int] = {}
+        """How often jobs were added to each open run, by the id() of its pipeline."""
         self._finished = 0
         self._update_at = 0.0
 
@@ -87,16 +94,28 @@ class PipelineManager(Requests):
         return self._finished
 
     def start(
-        self, pipeline: Pipeline, *, queue_anyway: bool = False, key: str | None = None
+        self,
+        pipeline: Pipeline,
+        *,
+        queue_anyway: bool = False,
+        key: str | None = None,
+        open_run: bool = False,
     ) -> str:
         """Submit *pipeline*; returns its id once the Router has made it durable.
 
         With a *key* the same submission twice is one run. *queue_anyway* accepts workers
-        that no Broker offers yet. Raises DefinitionError (UnknownWorker, Impossible,
+        that no Broker offers yet. An *open_run* goes on until `close_run`, and `add` brings more
+        jobs. Raises DefinitionError (UnknownWorker, Impossible,
         NotPicklable), ClusterError, or ValueError if this object was started before.
         """
         keys = None if key is None else [key]
-        return self.start_all([pipeline], queue_anyway=queue_anyway, keys=keys)[0]
+        if open_run:
+            self._open[id(pipeline)] = 0
+        try:
+            return self.start_all([pipeline], queue_anyway=queue_anyway, keys=keys)[0]
+        except BaseException:
+            self._open.pop(id(pipeline), None)
+            raise
 
     def start_all(
         self,
@@ -132,6 +151,50 @@ class PipelineManager(Requests):
         if refused:
             raise refusal_error(next(iter(refused.values())))
         return ids
+
+    def add(self, pipeline: Pipeline, jobs: Job | Iterable[Job]) -> None:
+        """More jobs for an open run, with all that they read or come after; durable on return.
+
+        They may name jobs that the run has. Raises DefinitionError, Refused if the run is over.
+        """
+        index = self._open_index(pipeline)
+        listed = [jobs] if isinstance(jobs, Job) else list(jobs)
+        keep = partial(self.values.keep_all, f"{pipeline.id}/added-{index}")
+        growth, new = pack_growth(
+            listed, (), f"a{index}", pack_value, self._calls(), keep, frozenset(pipeline.jobs)
+        )
+        run = str(pipeline.id)
+        self._add_jobs(run, index, growth)
+        self._open[id(pipeline)] += 1
+        pipeline.extend(new)
+        self._give_source(pipeline)
+
+    def close_run(self, pipeline: Pipeline) -> None:
+        """No more jobs come: the open run ends with those that it has. Durable on return."""
+        index = self._open_index(pipeline)
+        run = str(pipeline.id)
+        self._add_jobs(run, index, b"")
+        del self._open[id(pipeline)]
+
+    def _add_jobs(self, run: str, index: int, growth: bytes) -> None:
+        """Ask until the Router has time for it (after a restart it waits for its nodes)."""
+        until = time.monotonic() + self._deadline_s
+        while True:
+            try:
+                self._ask(lambda n: messages.AddJobs(n, run, index, growth), messages.Status)
+            except Busy:
+                if time.monotonic() > until:
+                    raise
+                self._drive(lambda: False, time.monotonic() + BUSY_S)
+            else:
+                return
+
+    def _open_index(self, pipeline: Pipeline) -> int:
+        if id(pipeline) not in self._open:
+            raise DefinitionError(
+                f"{pipeline!r} is not open.", remedy="Start it with open_run=True."
+            )
+        return self._open[id(pipeline)]
 
     def finished(self, pipeline: Pipeline | str) -> bool:
         """Whether it has ended, in whatever way; cheap enough for a loop."""
@@ -409,8 +472,9 @@ class PipelineManager(Requests):
         size = 0
         for run, pipeline in pipelines.items():
             header, parts = pipeline.compile(
-                run, self._submitter, pack_value, self._calls(), self.values.keep_all
-            )
+                run, self._submitter, pack_value, self._calls(), self.values.keep_all,
+                open_run=id(pipeline) in self._open,
+            )  # fmt: skip
             for i, (structure, details) in enumerate(parts):
                 added = len(header) + len(structure) + len(details)
                 if runs and (len(runs) == PARTS_IN_MESSAGE or size + added > BYTES_IN_MESSAGE):

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from pypelinin.cluster.coordinator import Coordinator
 from pypelinin.cluster.desk import Peer
+from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.refusals import refuse
-from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.state import State
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, Record
 from pypelinin.wire.definitions import BATCH_ROWS_MAX, is_own
 from pypelinin.wire.messages import (
+    Cluster,
     Definition,
     GetDefinition,
     GetPipelines,
@@ -64,6 +65,23 @@ def member(
     return NodeStatus(
         peer.name, peer.role, "up" if node.slots else "draining", node.slots, running,
         workers, node.labels, now - peer.heard_at, planned,
+    )  # fmt: skip
+
+
+def awaited(state: State, members: Iterable[int]) -> Iterator[NodeStatus]:
+    """Nodes that are to come back after a restart."""
+    for member in members:
+        yield NodeStatus(state.members[member].name, "broker", "awaited", 0, 0, (), {}, 0.0)
+
+
+def cluster(
+    state: State, request: int, version: str, nodes: list[NodeStatus], queued: int, since: float
+) -> Cluster:
+    running = sum(len(lot.jobs) - lot.next for lot in state.attempts.lots.values())
+    runs = state.runs
+    return Cluster(
+        request, state.cluster, state.epoch, version, tuple(nodes), runs.open_count,
+        len(runs.finished_order), queued, running, state.lsn, since,
     )  # fmt: skip
 
 
@@ -171,7 +189,7 @@ def definition(state: State, coordinator: Coordinator, message: GetDefinition) -
         with_reason(run, coordinator),
         tuple(failures),
         running,
-        Blobs([run.header_bytes, bytes(run.states), *parts]),
+        Blobs([run.packed_header(), bytes(run.states), *parts]),
     )
 
 

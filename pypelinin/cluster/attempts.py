@@ -243,7 +243,7 @@ class Attempts:
                     floors[lot.jobs[i]] = row.fence + i + 1
         for i, result in enumerate(row.results, row.start):
             if result and row.statuses[i - row.start] in (states.DONE, states.FAILED):
-                self.runs.by_number[lot.runs[i]].results[lot.jobs[i]] = result
+                self.runs.by_number[lot.runs[i]].keep_result(lot.jobs[i], result)
         lot.next = end
         if end == len(lot.jobs):
             del self.lots[row.fence]

@@ -15,6 +15,7 @@ from pypelinin.wire.messages import Rejoin
 
 SESSION_BITS = 32
 ACKNOWLEDGE_S = 0.1
+CLOCK_OFF_S = 5.0
 """What is safe is acknowledged after so long, if no message has said it before."""
 
 
@@ -187,6 +188,13 @@ class Desk:
 
     def deadline(self) -> float:
         return min(self._ping_at, self._acknowledge_at)
+
+    def compare_clocks(self, role: str, clock: float, wall: float) -> None:
+        """Say so if somebody's clock (0: not told) is not ours."""
+        if clock and abs(clock - wall) > CLOCK_OFF_S:
+            off = f"{clock - wall:+.0f} s"
+            text = f"The clock of a {role} is off by {off}; only shown times suffer."
+            self._scribe.say("warning", text)
 
     def check(self) -> None:
         names = [(peer.role, peer.name) for peer in self.peers.values()]

@@ -17,7 +17,7 @@ from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.hand_out import lots_for, with_followers
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.queues import Queues
-from pypelinin.cluster.runs import RunRecord
+from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
 from pypelinin.graph import states

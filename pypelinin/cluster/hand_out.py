@@ -11,8 +11,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from pypelinin.cluster.coordinator import Placed
+from pypelinin.cluster.growing import NIL
 from pypelinin.cluster.planning import Planning
-from pypelinin.cluster.runs import NIL, RunRecord, Runs
+from pypelinin.cluster.record import RunRecord
+from pypelinin.cluster.runs import Runs
 from pypelinin.cluster.state import State
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, pack_plain

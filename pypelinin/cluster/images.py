@@ -13,24 +13,33 @@ from collections.abc import Iterator, Mapping
 
 from pypelinin.cluster.attempts import OpenLot
 from pypelinin.cluster.events import Compact, KeepImage
-from pypelinin.cluster.runs import RunRecord
+from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.state import JournalledMember, State
 from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.machine import Command
 from pypelinin.wire.codec import Record, unpack_record
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Header
-from pypelinin.wire.rows import FailedJob, Joined, LotImage, LotRow, RunImage, StateImage
+from pypelinin.wire.rows import FailedJob, Grown, Joined, LotImage, LotRow, RunImage, StateImage
 
 
 def run_image(run: RunRecord) -> RunImage:
     parts = [blob for part in run.parts for blob in (part or (b"", b""))]
     failures = tuple(FailedJob(run.number, job, why) for job, why in run.failures.items())
     return RunImage(
-        run.number, run.header_bytes, run.at, tuple(parts),
+        run.number, run.packed_header(), run.at, tuple(parts),
         bytes(run.states.translate(_WITHOUT_QUEUES)), _flat(run.failed_again), _flat(run.lost),
         failures, run.cancelled, run.finished_at, run.assignment, run.lsn, _flat(run.floors),
         array("I", run.results), tuple(run.results.values()), array("I", run.cancelling),
+        None if run.plain else _grown(run),
+    )  # fmt: skip
+
+
+def _grown(run: RunRecord) -> Grown:
+    feeds = array("I", [number for pair in run.feeds for number in pair])
+    return Grown(
+        feeds, run.base_parts, run.additions, run.closed,
+        array("I", run.growing), tuple(run.growing.values()),
     )  # fmt: skip
 
 
@@ -91,12 +100,16 @@ def _restore_run(state: State, image: RunImage) -> None:
         for structure, details in zip(image.parts[::2], image.parts[1::2], strict=True)
     ]
     run = RunRecord(image.number, header, image.header, image.at, [None] * len(parts), image.lsn)
-    run.missing = len(parts)
+    run.missing = run.base_parts = len(parts)
     runs.by_number[image.number] = run
     runs.numbers[header.run] = image.number
     for index, part in enumerate(parts):
         if part is not None:
             runs.take_part(run, index, *part)
+    if (grown := image.grown) is not None:
+        run.feeds = list(zip(grown.feeds[::2], grown.feeds[1::2], strict=True))
+        run.base_parts, run.additions, run.closed = grown.parts, grown.additions, grown.closed
+        run.growing = dict(zip(grown.pending_jobs, grown.pending, strict=True))
     run.cancelled, run.finished_at = image.cancelled, image.finished_at
     run.assignment, run.lsn = image.assignment, image.lsn
     run.floors = _pairs(image.floors)

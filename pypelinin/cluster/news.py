@@ -7,7 +7,7 @@ from array import array
 from pypelinin.cluster import answers
 from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.dispatch import Dispatch
-from pypelinin.cluster.runs import RunRecord
+from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
 from pypelinin.wire.definitions import BATCH_ROWS_MAX
@@ -45,7 +45,8 @@ class News:
         followed: dict[bytes, list[Outcomes]] = {}
         for number, ended in told.items():
             run = by_number[number]
-            for part in answers.outcomes(run, ended):
+            final = [(job, run.states[job]) for job, _ in ended]  # a verdict may differ
+            for part in answers.outcomes(run, final):
                 for peer in run.followers:
                     followed.setdefault(peer, []).append(part)
         for peer, parts in followed.items():

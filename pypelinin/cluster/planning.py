@@ -10,16 +10,21 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 from pypelinin.cluster.desk import Desk, Peer
+from pypelinin.cluster.growing import resolve
 from pypelinin.cluster.pipeliner import join_parts
 from pypelinin.cluster.reading import ReadingRun
-from pypelinin.cluster.runs import RunRecord
+from pypelinin.cluster.record import RunRecord
+from pypelinin.cluster.refusals import refuse
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
+from pypelinin.engine.expansion import Refused
 from pypelinin.engine.plain import PlainRun
+from pypelinin.errors import BadMessage
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, Record
-from pypelinin.wire.messages import AssignedRun, AssignRuns, JobsSettled, Settled, Withdraw
-from pypelinin.wire.rows import Assigned
+from pypelinin.wire.definitions import Failure, Refusal
+from pypelinin.wire.messages import AddJobs, AssignedRun, AssignRuns, JobsSettled, Settled, Withdraw
+from pypelinin.wire.rows import BY_CLIENT, Assigned, ClosedRun, Grew, Overruled, Released
 
 RESIDENT = 0
 BLOBS_IN_MESSAGE = 500
@@ -38,8 +43,7 @@ class Planning:
         self._ready: list[tuple[int, list[int]]] = []
         self._settled: dict[int, tuple[array[int], bytearray]] = {}
         self._withdrawn: dict[int, None] = {}
-        self.released: list[tuple[int, list[int]]] = []
-        """(run, jobs) whose results nobody reads any more."""
+        self._released: list[Released] = []
         self.over: dict[int, None] = {}
         """Runs nothing more will come of, once their lots are back."""
 
@@ -54,7 +58,7 @@ class Planning:
         for run in runs:
             session = RESIDENT
             large = run.header.jobs > self._limits.resident_jobs_max
-            if loads and large and not run.reads:
+            if loads and large and run.plain:
                 session = min(loads, key=loads.__getitem__)
                 loads[session] += 1
             groups.setdefault(session, []).append(run)
@@ -94,21 +98,32 @@ class Planning:
 
     def _plan_here(self, run: RunRecord) -> None:
         structures = [part[0] for part in run.parts if part is not None]
-        planned = ReadingRun(structures) if run.reads else PlainRun(join_parts(structures))
+        planned = PlainRun(join_parts(structures)) if run.plain else self._reading(run)
         self.here[run.number] = planned
         ready = planned.start(_known(run))
         if run.cancelled:
             planned.cancel()
         self._found(run.number, planned, ready)
+        pending = list(run.growing)
+        self._grow(run, pending, bytes((states.DONE,)) * len(pending))
+
+    def _reading(self, run: RunRecord) -> ReadingRun:
+        structures = (part[0] for part in run.parts if part is not None)
+        return ReadingRun(structures, run.feeds, closed=not run.more)
 
     def _found(self, number: int, planned: PlainRun | ReadingRun, ready: list[int]) -> None:
         if isinstance(planned, ReadingRun) and planned.released:
-            self.released.append((number, planned.released))
+            self._released.append(Released(number, array("I", planned.released)))
             planned.released = []
         if ready:
             self._ready.append((number, ready))
         if planned.over:
             self.over[number] = None
+
+    def take_released(self) -> list[Released]:
+        """Jobs whose results nobody reads any more."""
+        released, self._released = self._released, []
+        return released
 
     def _tell(self, session: int, message: Record) -> None:
         if session in self._desk.peers:
@@ -124,6 +139,10 @@ class Planning:
         owner = self.owner.get(number)
         if owner is None:
             return
+        run = self._scribe.state.runs.by_number[number]
+        if run.growing:
+            self._grow(run, jobs, statuses)
+            return
         if owner == RESIDENT:
             planned = self.here[number]
             self._found(number, planned, planned.settle(jobs, statuses))
@@ -133,6 +152,105 @@ class Planning:
             found = self._settled[number] = (array("I"), bytearray())
         found[0].extend(jobs)
         found[1].extend(statuses)
+
+    # --- growing -----------------------------------------------------------------------
+
+    def _grow(self, run: RunRecord, jobs: Sequence[int], statuses: bytes) -> None:
+        """Final outcomes, some of which bring jobs: judged here, whoever planned it before."""
+        planned = self._planned_with_all(run, jobs) if jobs else None
+        for job, status in zip(jobs, statuses, strict=True):
+            assert planned is not None
+            packed = run.growing.get(job) if status == states.DONE else None
+            if packed is None:
+                self._found(run.number, planned, planned.settle([job], [status]))
+                continue
+            refusal, ready = self._judged(run, planned, job, packed)
+            if refusal:
+                text = f"what it adds to the run is refused: {refusal}"
+                failure = Failure("exception", "ExpansionRefused", text)
+                self._scribe.write([Overruled(run.number, job, failure)])
+            else:
+                self._scribe.write([Grew(run.number, job, packed)])
+                self._forget_headers(run.number)
+            self._found(run.number, planned, ready)
+
+    def _judged(
+        self, run: RunRecord, planned: ReadingRun, job: int, packed: bytes
+    ) -> tuple[str, list[int]]:
+        try:
+            expansion = resolve(packed, run.header, run.by_name()).expansion
+        except BadMessage as error:
+            planned.run.failed(job)
+            return error.what, planned.settle([], [])
+        return planned.grow(job, expansion)
+
+    def _planned_with_all(self, run: RunRecord, open_jobs: Sequence[int]) -> ReadingRun:
+        """The run, planned here by the whole engine; of *open_jobs* it knows no outcome yet."""
+        planned = self.here.get(run.number)
+        if isinstance(planned, ReadingRun):
+            return planned
+        self._settled.pop(run.number, None)
+        if (session := self.owner[run.number]) != RESIDENT:
+            self._tell(session, Withdraw(array("I", [run.number])))
+            assignment = self._scribe.state.next_assignment
+            self._scribe.write([Assigned(assignment, "resident", array("I", [run.number]))])
+            self.owner[run.number] = RESIDENT
+        known = bytearray(run.states.translate(states.TO_RECORD))
+        for job in open_jobs:
+            known[job] = states.OPEN
+        planned = self.here[run.number] = self._reading(run)
+        self._found(run.number, planned, planned.start(bytes(known)))
+        return planned
+
+    def judge_addition(self, message: AddJobs) -> Refusal | None:
+        """Take a client's addition to an open run in, or say why not; once if told twice."""
+        run = self._scribe.state.runs.get(message.run)
+        if run is None or not run.complete:
+            return refuse("not found", f"There is no run {message.run[:64]}.")
+        if message.index < run.additions or (not message.growth and run.closed):
+            return None
+        if not run.open or not run.more:
+            return refuse("conflict", f"Run {run.id} takes no more jobs.")
+        if run.number not in self.here:
+            return refuse("busy", f"Run {run.id} waits for the nodes that had jobs of it.")
+        if message.index > run.additions:
+            return refuse("conflict", f"Addition {run.additions} of run {run.id} is missing.")
+        if not message.growth:
+            self.close(run)
+            return None
+        refusal = self.add(run, message.growth)
+        return refuse("malformed", f"Run {run.id} cannot grow: {refusal}.") if refusal else None
+
+    def add(self, run: RunRecord, packed: bytes) -> str:
+        """The client's addition to an open run; returns why it is refused."""
+        planned = self.here[run.number]
+        assert isinstance(planned, ReadingRun)
+        try:
+            found = resolve(packed, run.header, run.by_name())
+            if found.feeds:
+                return "what was there before cannot wait for it"
+            ready = planned.add(found.expansion.jobs)
+        except BadMessage as error:
+            return error.what
+        except Refused as error:
+            return str(error)
+        self._scribe.write([Grew(run.number, BY_CLIENT, packed)])
+        self._forget_headers(run.number)
+        self._found(run.number, planned, ready)
+        return ""
+
+    def close(self, run: RunRecord) -> None:
+        """The client adds nothing more."""
+        self._scribe.write([ClosedRun(run.number)])
+        planned = self.here[run.number]
+        assert isinstance(planned, ReadingRun)
+        planned.close()
+        self._found(run.number, planned, planned.settle([], []))
+
+    def _forget_headers(self, number: int) -> None:
+        """Nodes get the run's header again with its next lot: it has more functions now."""
+        for peer in self._desk.peers.values():
+            peer.runs.pop(number, None)
 
     def withdraw(self, numbers: Iterable[int]) -> None:
         for number in numbers:

@@ -8,7 +8,6 @@ what says "accepted" or "finished" waits: answers to clients and acknowledgement
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 from pypelinin.cluster import answers
@@ -27,8 +26,8 @@ from pypelinin.cluster.events import (
 from pypelinin.cluster.images import Compaction, restore
 from pypelinin.cluster.news import News
 from pypelinin.cluster.planning import Planning
+from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.refusals import refuse
-from pypelinin.cluster.runs import RunRecord
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.cluster.state import State
 from pypelinin.config import Limits
@@ -40,6 +39,7 @@ from pypelinin.wire.codec import Envelope, Record, unpack_record
 from pypelinin.wire.definitions import BATCH_ROWS_MAX, FRAME_BYTES_MAX, ValuePlace
 from pypelinin.wire.messages import (
     AddJob,
+    AddJobs,
     AddPipeline,
     Cancel,
     CancelJobs,
@@ -58,7 +58,6 @@ from pypelinin.wire.messages import (
     JoinBroker,
     JoinPipeliner,
     Leave,
-    NodeStatus,
     PipelineAdded,
     PipelineSettled,
     Progress,
@@ -69,9 +68,8 @@ from pypelinin.wire.messages import (
     Wait,
     Welcome,
 )
-from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed, Released
+from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed
 
-CLOCK_OFF_S = 5.0
 WAIT_MS = 500
 
 
@@ -186,8 +184,7 @@ class Router:
         while self.planning.pending:
             for number, jobs in self.planning.flush():
                 self.dispatch.enqueue(self.state.runs.by_number[number], jobs)
-        released, self.planning.released = self.planning.released, []
-        self.scribe.write([Released(number, array("I", jobs)) for number, jobs in released])
+        self.scribe.write(self.planning.take_released())
         if self.planning.over:
             self._finish_runs(now)
 
@@ -226,6 +223,8 @@ class Router:
                 self._cancel(peer, message, now)
             case CancelJobs():
                 self._cancel_jobs(peer, message, now)
+            case AddJobs():
+                self._add_jobs(peer, message, now)
             case ReleaseResults():
                 self._release_results(peer, message)
             case GetConfiguration():
@@ -257,10 +256,7 @@ class Router:
 
     def _configuration(self, peer: bytes, message: GetConfiguration, now: float) -> None:
         wall = now + self._wall_offset_s
-        if message.clock and abs(message.clock - wall) > CLOCK_OFF_S:
-            off = message.clock - wall
-            text = f"The clock of a {message.role} is off by {off:+.0f} s; only shown times suffer."
-            self.scribe.say("warning", text)
+        self.desk.compare_clocks(message.role, message.clock, wall)
         if message.seen_epoch > self.state.epoch:
             text = f"This Router is at epoch {self.state.epoch}, you saw {message.seen_epoch}."
             self.scribe.answer(peer, Refused(message.request, refuse("version", text)))
@@ -312,6 +308,14 @@ class Router:
             self._plan(now)
         self._tell_status(peer, message.request, [] if run is None else [run])
 
+    def _add_jobs(self, peer: bytes, message: AddJobs, now: float) -> None:
+        refusal = self.planning.judge_addition(message)
+        self._plan(now)
+        if refusal is None:
+            self._tell_status(peer, message.request, self.state.runs.named([message.run]))
+        else:
+            self.scribe.answer(peer, Refused(message.request, refusal))
+
     def _release_results(self, peer: bytes, message: ReleaseResults) -> None:
         runs = self.state.runs.named(message.runs)
         self.scribe.write(self.state.runs.judge_release(runs))
@@ -326,15 +330,10 @@ class Router:
             answers.member(self.state, peer, self.dispatch.coordinator, self.planning.owner, now)
             for peer in self.desk.peers.values()
         ]
-        for member in self._awaited:
-            name = self.state.members[member].name
-            nodes.append(NodeStatus(name, "broker", "awaited", 0, 0, (), {}, 0.0))
-        running = sum(len(lot.jobs) - lot.next for lot in self.state.attempts.lots.values())
-        runs = self.state.runs
-        return Cluster(
-            message.request, self.state.cluster, self.state.epoch, self._version, tuple(nodes),
-            runs.open_count, len(runs.finished_order), self.dispatch.queues.count, running,
-            self.state.lsn, self._started_at,
+        nodes += answers.awaited(self.state, self._awaited)
+        return answers.cluster(
+            self.state, message.request, self._version, nodes, self.dispatch.queues.count,
+            self._started_at,
         )  # fmt: skip
 
     # --- members -----------------------------------------------------------------------

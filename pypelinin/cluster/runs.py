@@ -7,129 +7,45 @@ conditions, in life and in replay alike. Jobs are bytes in `RunRecord.states`.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from operator import sub
 
+from pypelinin.cluster.growing import NIL, resolve
+from pypelinin.cluster.record import RunRecord, take_jobs
 from pypelinin.cluster.refusals import refuse
 from pypelinin.config import Limits
 from pypelinin.errors import BadMessage, DefinitionError
 from pypelinin.graph import states
 from pypelinin.graph.graph import JOBS_MAX, Graph
-from pypelinin.wire.codec import Record, unpack_again
+from pypelinin.wire.codec import Record, pack_record, unpack_again
 from pypelinin.wire.definitions import (
     FRAME_BYTES_MAX,
     GONE,
     Details,
-    Failure,
     Header,
     Kind,
     Place,
     Refusal,
     Structure,
 )
-from pypelinin.wire.messages import Added, AddPipeline, RunStatus
+from pypelinin.wire.messages import Added, AddPipeline
 from pypelinin.wire.rows import (
+    BY_CLIENT,
     CancelledJobs,
     CancelledRuns,
+    ClosedRun,
     FailedJob,
     FinishedRun,
     Forgotten,
+    Grew,
+    Overruled,
     PartAdded,
     Released,
     Submitted,
 )
 
-NIL = b"\xc0"
 KINDS_MAX = 10_000
 PARTS_MAX = 380
 """Each part of a run is two frames of the messages that describe it whole."""
-
-
-@dataclass(slots=True)
-class RunRecord:
-    """One run in the Router. *parts* holds (structure, details) as they were received."""
-
-    number: int
-    header: Header
-    header_bytes: bytes
-    at: float
-    parts: list[tuple[bytes, bytes] | None]
-    lsn: int = 0
-    missing: int = 0
-    states: bytearray = field(default_factory=bytearray)
-    counts: list[int] = field(default_factory=lambda: [0] * 8)
-    kind_of: array[int] = field(default_factory=lambda: array("I"))
-    ends: array[int] = field(default_factory=lambda: array("I"))
-    payloads: bytearray = field(default_factory=bytearray)
-    widest: int = 1
-    """Bytes of the largest payload of a job."""
-    reads: dict[int, array[int]] = field(default_factory=dict)
-    """Of which jobs each job reads the results, in the order in which it names them."""
-    results: dict[int, bytes] = field(default_factory=dict)
-    """Packed results by job; None is not kept, nor what was released."""
-    failures: dict[int, Failure] = field(default_factory=dict)
-    failed_again: Counter[int] = field(default_factory=Counter)
-    lost: Counter[int] = field(default_factory=Counter)
-    floors: dict[int, int] = field(default_factory=dict)
-    """The lowest fence that may still be adopted, of jobs that were tried before."""
-    cancelled: bool = False
-    cancelling: dict[int, None] = field(default_factory=dict)
-    """Jobs on nodes that shall end: a failure of theirs is a cancel."""
-    finished_at: float = 0.0
-    assignment: int = 0
-    watchers: dict[bytes, None] = field(default_factory=dict)
-    followers: dict[bytes, None] = field(default_factory=dict)
-    """Peers that are told the outcome of each job."""
-
-    @property
-    def id(self) -> str:
-        return self.header.run
-
-    @property
-    def complete(self) -> bool:
-        return self.missing == 0
-
-    @property
-    def open(self) -> bool:
-        return self.missing == 0 and not self.finished_at
-
-    @property
-    def state(self) -> str:
-        if not self.finished_at:
-            return "running"
-        if self.counts[states.FAILED]:
-            return "failed"
-        return "cancelled" if self.cancelled and self.counts[states.CANCELLED] else "done"
-
-    def kind(self, job: int) -> Kind:
-        return self.header.kinds[self.kind_of[job] if self.kind_of else 0]
-
-    def payload(self, job: int) -> bytes:
-        """The job's own msgpack value: its name and data."""
-        if not self.ends:
-            return NIL
-        return bytes(self.payloads[self.ends[job - 1] if job else 0 : self.ends[job]])
-
-    def inputs(self, job: int) -> list[bytes]:
-        """The packed results that *job* reads (empty: None)."""
-        return [self.results.get(up, b"") for up in self.reads.get(job, ())]
-
-    def set_state(self, job: int, state: int) -> None:
-        self.counts[self.states[job]] -= 1
-        self.counts[state] += 1
-        self.states[job] = state
-
-    def status(self) -> RunStatus:
-        final = ((j, f) for j, f in self.failures.items() if self.states[j] == states.FAILED)
-        job, error = next(final, (0, None))
-        counts = self.counts
-        return RunStatus(
-            self.id, self.state, self.header.jobs, counts[states.DONE], counts[states.FAILED],
-            counts[states.SKIPPED], counts[states.CANCELLED], self.at, self.finished_at,
-            error, str(job) if error else "", self.header.labels, "", counts[states.OUT],
-        )  # fmt: skip
 
 
 class Runs:
@@ -197,7 +113,7 @@ class Runs:
             rows.append(Submitted(number, place.total, header_bytes, wall))
             missing = place.total
         else:
-            if run.header.digest != header.digest or len(run.parts) != place.total:
+            if run.header.digest != header.digest or run.base_parts != place.total:
                 return refuse("conflict", f"Run {header.run} exists with other content."), []
             if run.complete or run.parts[place.index] is not None:
                 return None, []
@@ -299,9 +215,8 @@ class Runs:
             case PartAdded():
                 self._part_added(row, lsn)
             case CancelledRuns(runs):
-                for number in runs:
-                    self.by_number[number].cancelled = True
-                    self.by_number[number].lsn = lsn
+                for run in map(self.by_number.__getitem__, runs):
+                    run.cancelled, run.lsn = True, lsn
             case FinishedRun():
                 self._finished(row, lsn)
             case Forgotten(runs):
@@ -315,13 +230,16 @@ class Runs:
                     run.cancelling.pop(job, None)
                     run.set_state(job, states.CANCELLED)
             case Released(number, jobs):
-                run = self.by_number[number]
-                for job in jobs:
-                    run.results[job] = GONE
+                self.by_number[number].results.update(dict.fromkeys(jobs, GONE))
+            case Grew() | Overruled() | ClosedRun():
+                run = self.by_number[row.number]
+                run.lsn = lsn
+                self._apply_growth(run, row)
 
     def _submitted(self, row: Submitted, lsn: int) -> None:
         header = unpack_again(Header, row.header, FRAME_BYTES_MAX)
         run = RunRecord(row.number, header, row.header, row.at, [None] * row.parts, lsn, row.parts)
+        run.base_parts = row.parts
         self.by_number[row.number] = run
         self.numbers[header.run] = row.number
         self.next_number = row.number + 1
@@ -341,17 +259,42 @@ class Runs:
         for part in run.parts:
             assert part is not None
             self._partial_bytes -= len(part[0]) + len(part[1])
-            decoded = unpack_again(Details, part[1], FRAME_BYTES_MAX)
-            run.kind_of.extend(decoded.kind_of)
-            base = len(run.payloads)
-            run.ends.extend(array("I", [base + end for end in decoded.ends]))
-            run.payloads += decoded.payloads
-            sizes = map(sub, decoded.ends, array("I", [0]) + decoded.ends)
-            run.widest = max(run.widest, max(sizes, default=1))
-            run.reads.update(_reads(unpack_again(Structure, part[0], FRAME_BYTES_MAX)))
+            take_jobs(
+                run,
+                unpack_again(Structure, part[0], FRAME_BYTES_MAX),
+                unpack_again(Details, part[1], FRAME_BYTES_MAX),
+            )
         run.states = bytearray(run.header.jobs)
         run.counts[states.OPEN] = run.header.jobs
         self.open_count += 1
+
+    def _apply_growth(self, run: RunRecord, row: Grew | Overruled | ClosedRun) -> None:
+        if isinstance(row, Grew):
+            self._grew(run, row.job, row.growth)
+        elif isinstance(row, ClosedRun):
+            run.closed = True
+        else:
+            run.growing.pop(row.job, None)
+            run.results.pop(row.job, None)
+            run.set_state(row.job, states.FAILED)
+            self.keep_failure(FailedJob(row.number, row.job, row.failure))
+
+    def _grew(self, run: RunRecord, job: int, packed: bytes) -> None:
+        found = resolve(packed, run.header, run.by_name())
+        run.growing.pop(job, None)
+        run.additions += job == BY_CLIENT
+        run.header, run.header_bytes = found.header, b""
+        run.parts.append((pack_record(found.structure), pack_record(found.details)))
+        before = len(run.states)
+        if not run.kind_of:
+            run.kind_of = array("I", bytes(4 * before))
+        if not run.ends:
+            run.ends, run.payloads = array("I", range(1, before + 1)), bytearray(NIL * before)
+        take_jobs(run, found.structure, found.details)
+        run.feeds += found.feeds
+        run.by_name().update((name, before + i) for i, name in enumerate(found.names))
+        run.states += bytes(len(found.names))
+        run.counts[states.OPEN] += len(found.names)
 
     def _finished(self, row: FinishedRun, lsn: int) -> None:
         run = self.by_number[row.number]
@@ -361,6 +304,7 @@ class Runs:
                 run.set_state(job, rest)
         run.finished_at = row.at
         run.lsn = lsn
+        run.growing.clear()
         run.failed_again.clear()
         run.cancelling.clear()
         run.lost.clear()
@@ -398,18 +342,6 @@ class Runs:
             elif run.finished_at:
                 ended = sum(run.counts[state] for state in states.ENDED)
                 assert ended == run.header.jobs, "a finished run has open jobs"
-
-
-def _reads(structure: Structure) -> Iterator[tuple[int, array[int]]]:
-    """(job, the jobs whose results it reads) of those that read any."""
-    if not structure.reads:
-        return
-    offsets, upstreams = structure.offsets, structure.upstreams
-    for job in range(len(offsets) - 1):
-        low, high = offsets[job], offsets[job + 1]
-        read = [upstreams[i] for i in range(low, high) if structure.reads[i]]
-        if read:
-            yield structure.first + job, array("I", read)
 
 
 def _checked_part(header: Header, packed_structure: bytes, packed_details: bytes) -> None:

@@ -17,15 +17,18 @@ from pypelinin.wire.rows import (
     Assigned,
     CancelledJobs,
     CancelledRuns,
+    ClosedRun,
     Epoch,
     FinishedRun,
     Forgotten,
     GivenUp,
+    Grew,
     HandedOut,
     JobsEnded,
     Joined,
     Left,
     LotsClosed,
+    Overruled,
     PartAdded,
     Released,
     Submitted,
@@ -33,7 +36,18 @@ from pypelinin.wire.rows import (
 
 _OF_ATTEMPTS = frozenset((HandedOut, JobsEnded, LotsClosed, GivenUp))
 _OF_RUNS = frozenset(
-    (CancelledJobs, Submitted, PartAdded, CancelledRuns, FinishedRun, Forgotten, Released)
+    (
+        CancelledJobs,
+        Submitted,
+        PartAdded,
+        CancelledRuns,
+        FinishedRun,
+        Forgotten,
+        Released,
+        Grew,
+        Overruled,
+        ClosedRun,
+    )
 )
 
 
@@ -99,7 +113,7 @@ class State:
             },
             "runs": {
                 run.id: (
-                    run.number, run.header_bytes, run.missing, run.cancelled, run.finished_at,
+                    run.number, run.packed_header(), run.missing, run.cancelled, run.finished_at,
                     bytes(run.states).replace(bytes((states.QUEUED,)), bytes((states.OPEN,))),
                     dict(run.failed_again), dict(run.lost), dict(run.failures), run.assignment,
                     dict(run.results), dict(run.cancelling),

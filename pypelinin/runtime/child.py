@@ -17,16 +17,25 @@ import time
 import traceback
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import msgpack
 
+from pypelinin import context
 from pypelinin.errors import PypelininError, ValueLost
 from pypelinin.ids import fence_attempt
 from pypelinin.runtime import calls
 from pypelinin.runtime.value_store import Values, size_of
-from pypelinin.runtime.values import Piece, pack_error, unpack_value
-from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, SHELL, ValuePlace, call_worker
+from pypelinin.runtime.values import Piece, pack_error, pack_value, unpack_value
+from pypelinin.wire.definitions import (
+    GROWN,
+    INLINE_BYTES_MAX,
+    NO_PLACE,
+    SHELL,
+    ValuePlace,
+    call_worker,
+)
 
 Ended = bytes | list[Any]
 """How an attempt ended: its packed result, or cause, type, text, traceback, packed error."""
@@ -292,7 +301,9 @@ class Slot:
         try:
             assert own is not None
             run, header = self.runs[number]
+            context.begin()
             pieces = self.calls.run(worker.partition("/")[2], header, own, self.values.open)
+            growth = self.growth(run, job, fence)
         except BaseException as error:
             if os.getpid() != self._pid:
                 end_fork(error)
@@ -300,7 +311,18 @@ class Slot:
             return [*failure(cause, error), pack_error(error)]
         if os.getpid() != self._pid:
             end_fork(None)
-        return self.kept(pieces, run, job, fence)
+        return with_growth(self.kept(pieces, run, job, fence), growth)
+
+    def growth(self, run: str, job: int, fence: int) -> bytes:
+        """What the job that has just ended adds to its run; empty if nothing."""
+        grown = context.end()
+        if grown is None:
+            return b""
+        from pypelinin.growth import pack_growth
+        from pypelinin.runtime.functions import Functions
+
+        keep = partial(self.values.keep_all, f"{run}/growth-{fence:x}")
+        return pack_growth(*grown, str(job), pack_value, Functions(), keep)[0]
 
     def kept(self, pieces: list[Piece], run: str, job: int, fence: int) -> Ended:
         """The result of an attempt: in itself, or where it is kept."""
@@ -345,7 +367,9 @@ class Slot:
             }
             given = info["data"] if self.store is None else self.store.retrieve(info)
             step = "process"
+            context.begin()
             info["worker_result"] = found().process(given)
+            growth = self.growth(run, job, fence)
             if os.getpid() != self._pid:
                 end_fork(None)
             step = "save"
@@ -359,7 +383,14 @@ class Slot:
             failed = failure("store", error)
             failed[2] = f"{type(self.store).__name__}.{step}() raised: {failed[2]}"
             return [*failed, b""]
-        return b""
+        return with_growth(b"", growth)
+
+
+def with_growth(ended: Ended, growth: bytes) -> Ended:
+    """The result of a job that adds jobs says so, if it did not fail after all."""
+    if not growth or type(ended) is not bytes:
+        return ended
+    return GROWN + bytes(msgpack.packb([ended, growth], use_bin_type=True))
 
 
 def main(link: socket.socket, tokens: int) -> None:

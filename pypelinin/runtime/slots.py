@@ -68,7 +68,7 @@ class _Slot:
     doomed: bool = False
     look_at: float = 0.0
     outbox: memoryview | None = None
-    runs: dict[int, str] = field(default_factory=dict)
+    runs: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     unpacker: Any = field(
         default_factory=lambda: msgpack.Unpacker(raw=False, max_buffer_size=64 * 1024 * 1024)
     )
@@ -133,10 +133,10 @@ class Slots:
         slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
         os.write(slot.token_write, bytes((slot.tag,)) * slot.left)
         # a number can mean another run after a Router lost an uncommitted one
-        new = {n: list(h) for n, h in command.headers.items() if slot.runs.get(n) != h[0]}
+        new = {n: list(h) for n, h in command.headers.items() if slot.runs.get(n) != h}
         for number, header in command.headers.items():  # the least recently used goes first
             slot.runs.pop(number, None)
-            slot.runs[number] = header[0]
+            slot.runs[number] = header
         forget = []
         while len(slot.runs) > max(KNOWN_RUNS_MAX, len(command.headers)):
             forget.append(next(iter(slot.runs)))

@@ -73,21 +73,23 @@ class Values:
             return b"".join(pieces)
         return self.store.put(name, [pieces], durable=False)[0]
 
-    def keep_all(self, run: str, values: Sequence[bytes | None]) -> Sequence[bytes | None]:
-        """What the jobs of *run* get, as it travels; durable before this returns, if that is
-        what the Router wants. Raises DefinitionError, OSError.
+    def keep_all(self, name: str, values: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        """What jobs get, as it travels, the large ones in the file *name*.
+
+        Durable before this returns, if that is what the Router wants. Raises DefinitionError,
+        OSError.
         """
         large = {i: [v] for i, v in enumerate(values) if v and len(v) > INLINE_BYTES_MAX}
         if not large:
             return values
-        kept = self.keep_arguments(run, large, durable=self.place.durable)
+        kept = self.keep_arguments(name, large, durable=self.place.durable)
         return [kept.get(i, value) for i, value in enumerate(values)]
 
     def keep_arguments(
-        self, run: str, values: Mapping[int, Sequence[Piece]], *, durable: bool
+        self, name: str, values: Mapping[int, Sequence[Piece]], *, durable: bool
     ) -> dict[int, bytes]:
-        """References to values of *run*, by their keys."""
-        kept = self.store.put(f"{run}/arguments", values.values(), durable=durable)
+        """References to values, by their keys."""
+        kept = self.store.put(name, values.values(), durable=durable)
         return dict(zip(values, kept, strict=True))
 
     def open(self, packed: bytes | memoryview) -> bytes | memoryview:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pypelinin.cluster.runs import RunRecord, Runs
+from pypelinin.cluster.record import RunRecord
+from pypelinin.cluster.runs import Runs
 from pypelinin.testing.history import demand
 from pypelinin.wire.messages import RunStatus
 

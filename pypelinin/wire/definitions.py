@@ -69,6 +69,8 @@ class Header(Record):
     kinds: tuple[Kind, ...]
     payload: bytes
     labels: dict[str, str]
+    open: bool = False
+    """Whether its client may add jobs until it says that that was all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,12 @@ class Details(Record):
     payloads: bytes
 
 
+GROWN = b"x"
+"""First byte of a packed result behind which what the job adds to its run stands."""
+GROWTH_JOBS_MAX = 10_000
+GROWTH_BYTES_MAX = 1024 * 1024
+
+
 def is_kept(packed: bytes | memoryview | None) -> bool:
     """Whether a packed value is only the name of one that is kept in a file."""
     return packed is not None and bytes(packed[:1]) == KEPT
@@ -108,6 +116,27 @@ def is_kept(packed: bytes | memoryview | None) -> bool:
 def value_name(packed: bytes) -> str:
     """The file that a kept value is in."""
     return packed[1:].partition(b"|")[0].decode("ascii", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Growth(Record):
+    """Jobs that a run gains, numbered from 0 among themselves; see Structure and Details.
+
+    Of *upstreams* those from len(jobs) on are jobs that the run has, by their place in *names*.
+    *feeds* are pairs (new job, place in *names*): that one waits for the new job, too.
+    *functions* are those the new jobs call, by digest.
+    """
+
+    kinds: tuple[Kind, ...]
+    kind_of: Ints
+    ends: Ints
+    payloads: bytes
+    offsets: Ints
+    upstreams: Ints
+    reads: bytes
+    names: tuple[str, ...]
+    feeds: Ints
+    functions: dict[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)

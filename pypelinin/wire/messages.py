@@ -15,6 +15,9 @@ from pypelinin.wire.requests import (
     Added as Added,
 )
 from pypelinin.wire.requests import (
+    AddJobs as AddJobs,
+)
+from pypelinin.wire.requests import (
     AddPipeline as AddPipeline,
 )
 from pypelinin.wire.requests import (
@@ -378,6 +381,7 @@ MESSAGES: dict[str, type[Record]] = {
     "get pipelines": GetPipelines,
     "cancel": Cancel,
     "cancel jobs": CancelJobs,
+    "add jobs": AddJobs,
     "release results": ReleaseResults,
     "kill job": KillJobs,
     "get cluster": GetCluster,

@@ -124,6 +124,17 @@ class CancelJobs(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class AddJobs(Record):
+    """The client's *index*-th addition to a run that is open, or (*growth* empty) its last;
+    answered by the run's Status."""
+
+    request: int
+    run: str
+    index: int
+    growth: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseResults(Record):
     """Nobody will ask for the results of these runs any more, as far as they are over; answered
     by their Status."""

@@ -13,6 +13,7 @@ from pypelinin.wire.codec import Ints, Record, pack_tagged, unpack_record, unpac
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Failure
 
 ROW_BYTES_MAX = 4 * FRAME_BYTES_MAX
+BY_CLIENT = 2**32 - 1
 IMAGE_BYTES_MAX = 1024 * 1024 * 1024
 
 
@@ -165,6 +166,31 @@ class CancelledJobs(Record):
     out: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class Grew(Record):
+    """A run gained what *growth* says, by the outcome of *job* or BY_CLIENT."""
+
+    number: int
+    job: int
+    growth: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Overruled(Record):
+    """The verdict on a job that says it is done: it failed, for what it wanted to add."""
+
+    number: int
+    job: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRun(Record):
+    """The client adds nothing more."""
+
+    number: int
+
+
 ROWS: dict[int, type[Record]] = {
     1: Epoch,
     2: Joined,
@@ -181,6 +207,9 @@ ROWS: dict[int, type[Record]] = {
     13: Forgotten,
     14: Released,
     15: CancelledJobs,
+    16: Grew,
+    17: Overruled,
+    18: ClosedRun,
 }
 _TAGS = {cls: tag for tag, cls in ROWS.items()}
 
@@ -195,6 +224,19 @@ def unpack_row(data: bytes) -> Record:
 
 
 # --- images: what rows up to a base come to, so that they can be dropped ---------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grown(Record):
+    """How a run grew: late edges (up, job) in one flat array, how many parts it began with, how
+    often its client added some, whether it is closed, and what is not yet judged by job."""
+
+    feeds: Ints
+    parts: int
+    additions: int
+    closed: bool
+    pending_jobs: Ints
+    pending: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +262,7 @@ class RunImage(Record):
     result_jobs: Ints = field(default_factory=lambda: array("I"))
     results: tuple[bytes, ...] = ()
     cancelling: Ints = field(default_factory=lambda: array("I"))
+    grown: Grown | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from tests.architecture.tree import PACKAGE, ROOT, Module, assert_none, imports,
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "ids", "machine", "config", "units"),
-    ("graph", "wire", "pipeline", "store", "worker", "runner"),
+    ("graph", "wire", "pipeline", "growth", "context", "store", "worker", "runner"),
     ("engine", "cluster"),
     ("runtime", "stores"),
-    ("client", "local", "executor", "foreign", "testing"),
+    ("client", "local", "executor", "running", "aio", "joblib", "testing"),
     ("incremental", "tasks", "streams"),
     ("cli", "dashboard", "demo", "__init__", "__main__"),
 )

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pypelinin import Worker
+from pypelinin import Job, Worker, context
 
 GATE_S = 120.0
 
@@ -34,6 +34,15 @@ def notes(path: Path) -> list[dict[str, Any]]:
 class Noop(Worker):
     def process(self, data: Any) -> None:
         return None
+
+
+class Grow(Worker):
+    """Adds as many jobs as the data says; what comes after waits for them."""
+
+    def process(self, data: Any) -> None:
+        for i in range(data["count"]):
+            new = Job("Noop", name=f"grown-{i}")
+            context.expand(new, [(new, context.job("last"))])
 
 
 class Echo(Worker):

@@ -70,7 +70,6 @@ def test_a_running_cluster_is_used(home: Home) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("script.py",), 2, "No cluster is running, and one for this script needs workers"),
         (("nowhere.py",), 2, "'nowhere.py' does not exist"),
         (("--workers", "nowhere", "script.py"), 4, "workers module 'nowhere' cannot be imported"),
         (("--workers", "kitchen", "--store", "x", "script.py"), 6, "A store is named 'module:Cl"),

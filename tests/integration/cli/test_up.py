@@ -92,10 +92,16 @@ def test_two_at_once_make_one_cluster(home: Home) -> None:
     assert sorted(document["already"] for document in documents) == [False, True]
 
 
-def test_without_workers_there_is_no_broker_and_it_says_so(home: Home) -> None:
-    done = home.run("up", "--detach", "--synchronous", "normal", *FREE)
-    assert done.returncode == 0, done.stderr
-    assert "No Broker is started, for there are no workers: give --workers MODULE" in done.stderr
+def test_without_workers_it_runs_functions(home: Home) -> None:
+    home.fine("up", "--detach", "--synchronous", "normal", *FREE)
+    assert sorted(daemons(home)) == ["broker", "keeper", "pipeliner", "router"]
+    script = "import pypelinin; print(pypelinin.run(pypelinin.Job(pow, args=(2, 10)), timeout=30))"
+    (home.path / "function.py").write_text(script)
+    assert home.fine("run", "function.py").strip().endswith("1024")
+
+
+def test_without_a_broker_it_says_so(home: Home) -> None:
+    home.fine("up", "--detach", "--no-broker", "--synchronous", "normal", *FREE)
     assert sorted(daemons(home)) == ["keeper", "pipeliner", "router"]
     assert "no Broker: jobs wait until one joins" in home.fine("status")
 

@@ -29,7 +29,7 @@ def test_small_values_travel_large_ones_are_kept(tmp_path: Path) -> None:
 def test_arguments_of_a_run_are_one_file(tmp_path: Path) -> None:
     values = Values(ValuePlace(str(tmp_path), "", 0, True))
     large = b"m" + b"x" * INLINE_BYTES_MAX
-    sent = values.keep_all(RUN, [None, b"m\x01", large, large])
+    sent = values.keep_all(f"{RUN}/arguments", [None, b"m\x01", large, large])
     assert sent[:2] == [None, b"m\x01"]
     assert [bytes(values.open(packed or b"")) for packed in sent[2:]] == [large, large]
     assert os.listdir(tmp_path / RUN) == ["arguments"]
