@@ -42,8 +42,7 @@ def test_new_jobs_are_numbered_with_upstreams_first() -> None:
     assert list(growth.offsets) == [0, 0, 2]
     assert sorted(growth.upstreams) == [0, 2]  # the first new job, and the first name
     assert growth.names == ("old",)
-    reads = {up: read for up, read in zip(growth.upstreams, growth.reads, strict=True)}
-    assert reads == {0: 1, 2: 0}
+    assert dict(zip(growth.upstreams, growth.reads, strict=True)) == {0: 1, 2: 0}
 
 
 def test_jobs_without_a_name_are_told_apart() -> None:

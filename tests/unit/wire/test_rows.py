@@ -17,12 +17,14 @@ from pypelinin.wire.rows import (
     Assigned,
     CancelledJobs,
     CancelledRuns,
+    ClosedRun,
     Ended,
     Epoch,
     FailedJob,
     FinishedRun,
     Forgotten,
     GivenUp,
+    Grew,
     HandedOut,
     JobsEnded,
     Joined,
@@ -31,6 +33,7 @@ from pypelinin.wire.rows import (
     LotImage,
     LotRow,
     LotsClosed,
+    Overruled,
     PartAdded,
     Released,
     RunImage,
@@ -61,6 +64,9 @@ EXAMPLES: list[Record] = [
     Forgotten(array("I")),
     Released(7, INTS),
     CancelledJobs(7, INTS, array("I", [3])),
+    Grew(7, 3, b"growth"),
+    Overruled(7, 3, FAILURE),
+    ClosedRun(7),
 ]
 RUN_IMAGE = RunImage(
     1, b"header", 0.5, (b"structure", b"details", b"", b""), b"\0\1", (1, 2), (3, 4), (FAILED,),
@@ -86,7 +92,8 @@ def test_the_numbers_of_rows_in_old_journals_never_change() -> None:
     assert names == list(
         enumerate(
             "Epoch Joined Left Submitted PartAdded Assigned HandedOut JobsEnded LotsClosed "
-            "GivenUp CancelledRuns FinishedRun Forgotten Released CancelledJobs".split(),
+            "GivenUp CancelledRuns FinishedRun Forgotten Released CancelledJobs Grew "
+            "Overruled ClosedRun".split(),
             start=1,
         )
     )
@@ -101,7 +108,7 @@ def test_a_row_with_a_field_too_many_or_too_few_is_refused(row: Record) -> None:
             unpack_row(b"\x92" + pack_row(row)[1:2] + bytes([0x90 | count]) + body)
 
 
-@pytest.mark.parametrize("tag", [0, 16, -1, "Epoch", True, None, 1.0])
+@pytest.mark.parametrize("tag", [0, 19, -1, "Epoch", True, None, 1.0])
 def test_a_row_this_version_does_not_know_is_refused(tag: object) -> None:
     with pytest.raises(BadMessage, match=r"unknown kind|not a tagged record"):
         unpack_row(pack_tagged(tag, EXAMPLES[0]))
@@ -130,9 +137,9 @@ def test_images_come_back_as_they_were() -> None:
 
 
 def test_an_image_without_the_fields_of_a_newer_version_can_be_read() -> None:
-    newer = pack_plain([[1, 2**62], b"\4\0\0\0", [b"result"], b"\5\0\0\0"])[1:]
+    newer = pack_plain([[1, 2**62], b"\4\0\0\0", [b"result"], b"\5\0\0\0", None])[1:]
     without = pack_record(RUN_IMAGE).removesuffix(newer)
-    assert without[:3] == b"\xdc\x00\x10"
+    assert without[:3] == b"\xdc\x00\x11"
     image = unpack_image(1, b"\x9c" + without[3:])  # it had 12 fields
     assert isinstance(image, RunImage)
     assert image.floors == ()
