@@ -195,7 +195,7 @@ class Planning:
             assignment = self._scribe.state.next_assignment
             self._scribe.write([Assigned(assignment, "resident", array("I", [run.number]))])
             self.owner[run.number] = RESIDENT
-        known = bytearray(run.states.translate(states.TO_RECORD))
+        known = bytearray(_known(run) or bytes(run.header.jobs))
         for job in open_jobs:
             known[job] = states.OPEN
         planned = self.here[run.number] = self._reading(run)
@@ -331,4 +331,7 @@ def _known(run: RunRecord) -> bytes:
     """What is recorded of a run that goes on; nothing for a new one."""
     if run.counts[states.OPEN] == run.header.jobs:
         return b""
-    return bytes(run.states.translate(states.TO_RECORD))
+    known = bytearray(run.states.translate(states.TO_RECORD))
+    for job in run.growing:  # what it brings comes with its outcome
+        known[job] = states.OPEN
+    return bytes(known)

@@ -74,7 +74,8 @@ class RunRecord:
     @property
     def plain(self) -> bool:
         """Whether an order of jobs is all that there is to know of it."""
-        return not self.reads and not self.header.open and len(self.parts) == self.base_parts
+        grown = self.growing or len(self.parts) > self.base_parts
+        return not (self.reads or grown or self.header.open)
 
     @property
     def complete(self) -> bool:
