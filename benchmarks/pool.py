@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from queue import SimpleQueue
 
 from benchmarks.graphs import Graph
@@ -19,7 +19,7 @@ def open_pool() -> ProcessPoolExecutor:
     return pool
 
 
-def submit_all(pool: ProcessPoolExecutor, jobs: int) -> None:
+def submit_all(pool: Executor, jobs: int) -> None:
     futures = [pool.submit(noop, job) for job in range(jobs)]
     for future in futures:
         future.result()

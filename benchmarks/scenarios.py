@@ -134,11 +134,11 @@ class Latency(Warm):
         pipelines = [[unlinked(1).pipeline()] for _ in range(self._pipelines)]
         before_us = fdatasync_us(bench.directory)
         seconds = [timed(lambda p=p: run(bench.manager, p)) for p in pipelines]  # type: ignore[misc]
-        return [*_percentiles_ms(seconds), min(before_us, fdatasync_us(bench.directory))]
+        return [*percentiles_ms(seconds), min(before_us, fdatasync_us(bench.directory))]
 
     def pool(self, bench: Bench) -> list[float]:
         times = range(self._pipelines)
-        return _percentiles_ms([timed(lambda: submit_in_turn(bench.pool, 1)) for _ in times])
+        return percentiles_ms([timed(lambda: submit_in_turn(bench.pool, 1)) for _ in times])
 
     def judged(self, figures: list[Figure]) -> list[Figure]:
         limit = LATENCY_MS_MAX + 2 * figures[2].median / 1000
@@ -146,7 +146,7 @@ class Latency(Warm):
         return figures
 
 
-def _percentiles_ms(seconds: list[float]) -> list[float]:
+def percentiles_ms(seconds: list[float]) -> list[float]:
     cuts = statistics.quantiles(seconds, n=20, method="inclusive")
     return [1000 * cuts[9], 1000 * cuts[18]]
 
@@ -217,7 +217,10 @@ class Memory(Warm):
         return [pss_bytes(pids) / 1e6]
 
 
-NAMES = ("startup", "memory", "throughput", "latency", "chain", "edge", "layered", "small")
+NAMES = (
+    "startup", "memory", "throughput", "latency", "chain", "edge", "layered", "small",
+    "submit", "call", "map", "payload", "functions",
+)  # fmt: skip
 
 
 def all_scenarios(scale: float) -> list[Scenario]:
@@ -225,6 +228,8 @@ def all_scenarios(scale: float) -> list[Scenario]:
 
     def scaled(count: int) -> int:
         return max(2, round(count * scale))
+
+    from benchmarks.functions import function_scenarios  # it builds on what is above
 
     many, turns, edges = scaled(10_000), scaled(500), scaled(1_000)
     width, small = scaled(1_000), scaled(2_000)
@@ -256,4 +261,5 @@ def all_scenarios(scale: float) -> list[Scenario]:
             "small", f"{small:,} chains of 3 jobs", "pipelines/s", small, [chain(3)] * small,
             by_hand(chains(small, 3)), Bar(1.0, at_least=True, of_ratio=True),
         ),
+        *function_scenarios(scale, layers),
     ]  # fmt: skip

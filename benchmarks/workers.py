@@ -16,3 +16,13 @@ class Nothing(Noop):
 
 def noop(data: object) -> None:
     """The same for a pool of processes."""
+
+
+def same(data: bytes) -> bytes:
+    """What came goes back, and is written anew (a pool would not share it either)."""
+    return bytes(data)
+
+
+def gather(*results: int) -> int:
+    """A job of a graph of functions."""
+    return len(results)

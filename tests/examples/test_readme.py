@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -26,7 +28,7 @@ def test_the_two_commands_stand_in_it_each_on_one_line() -> None:
 
 def test_the_first_pipeline_runs_as_shown(tmp_path: Path) -> None:
     files = [block for block in blocks("python") if re.match(r"# \w+\.py\n", block)]
-    assert [block.split("\n", 1)[0] for block in files] == ["# shop.py", "# cook.py"]
+    assert [block.split("\n", 1)[0] for block in files[:2]] == ["# shop.py", "# cook.py"]
     for block in files:
         (tmp_path / block.split("\n", 1)[0][2:]).write_text(block, encoding="utf-8")
     up = next(block.strip() for block in blocks("sh") if block.startswith("pypelinin up"))
@@ -59,6 +61,28 @@ def test_the_first_pipeline_runs_as_shown(tmp_path: Path) -> None:
         assert json.dumps(listed).count('"done"') >= 3
     finally:
         run(rest[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("functions.py", ["285"]),
+        ("calls.py", ["[1, 2, 4, 8, 16]", "1000000"]),
+        ("loop.py", ["[1, 3, 9, 27, 81, 1, 2, 3]"]),
+    ],
+)
+def test_the_examples_with_functions_run_as_shown(
+    name: str, printed: list[str], tmp_path: Path
+) -> None:
+    (code,) = (block for block in blocks("python") if block.startswith(f"# {name}\n"))
+    (tmp_path / name).write_text(code, encoding="utf-8")
+    environ = {key: value for key, value in os.environ.items() if "PYPELININ" not in key}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", name],
+        cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == printed, done.stderr
+    assert not done.stderr
 
 
 def test_read_result_file_reads_what_the_example_leaves(tmp_path: Path) -> None:

@@ -666,7 +666,7 @@ def test_a_broker_that_is_killed_takes_all_its_processes_along(tmp_path: Path) -
         )
         until(lambda: notes(log), "its begin")
         cluster.kill("broker-1")
-        until(lambda: len(cluster.own_processes()) == 1, "only the Router is left")
+        until(lambda: len(cluster.own_processes()) == 2, "the Router and its value server are left")
         gate.touch()
         cluster.restart("broker-1")
         cluster.manager().wait([run.run for run in cluster.manager().list_runs()], timeout=20)

@@ -96,7 +96,7 @@ def test_without_workers_it_runs_functions(home: Home) -> None:
     home.fine("up", "--detach", "--synchronous", "normal", *FREE)
     assert sorted(daemons(home)) == ["broker", "keeper", "pipeliner", "router"]
     script = "import pypelinin; print(pypelinin.run(pypelinin.Job(pow, args=(2, 10)), timeout=30))"
-    (home.path / "function.py").write_text(script)
+    (home.directory / "function.py").write_text(script)
     assert home.fine("run", "function.py").strip().endswith("1024")
 
 
