@@ -27,6 +27,7 @@ from pypelinin.errors import ClusterError, DefinitionError, PypelininError
 from pypelinin.graph.job import checked_labels, checked_priority, checked_retries
 from pypelinin.ids import new_id
 from pypelinin.local import LocalPort, default_slots_here
+from pypelinin.runtime.calls import call_each  # what every slot has loaded
 from pypelinin.runtime.functions import Functions, pack_call
 from pypelinin.runtime.value_store import size_of
 from pypelinin.wire.definitions import (
@@ -167,10 +168,6 @@ def _checked(labels: Mapping[str, str], retries: int, priority: int) -> Options:
 # --- map ---------------------------------------------------------------------------------
 
 
-def _call_each(fn: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
-    return [fn(*args) for args in calls]
-
-
 def _map(
     submit: Callable[..., Future[Any]],
     fn: Callable[..., T],
@@ -188,7 +185,7 @@ def _map(
     if chunksize == 1:
         jobs = (submit(fn, *args) for args in calls)
     else:
-        each = partial(_call_each, fn)
+        each = partial(call_each, fn)
         jobs = (submit(each, chunk) for chunk in _chunks(calls, chunksize))
     ahead = deque(jobs if buffersize is None else itertools.islice(jobs, buffersize))
     return _results(ahead, jobs, until, chunksize > 1)

@@ -16,6 +16,7 @@ from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
 
 from pypelinin.executor import Executor
 from pypelinin.local import default_slots_here
+from pypelinin.runtime.calls import call
 
 __all__ = ["PypelininBackend"]
 
@@ -86,11 +87,6 @@ class PypelininBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if self._executor is not None:
             self._executor.shutdown()
             self._executor = None
-
-
-def call(func: Callable[[], Any]) -> Any:
-    """One function for all batches, so that it is sent once."""
-    return func()
 
 
 def slots_of(api: str) -> int:

@@ -44,6 +44,16 @@ class Calls:
         return pack_result(function, function(*args, **kwargs))
 
 
+def call_each(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """A chunk of an executor's `map`."""
+    return [function(*args) for args in calls]
+
+
+def call(function: Callable[[], Any]) -> Any:
+    """One function for all calls of others that differ, so that it is sent once."""
+    return function()
+
+
 def unpack_function(header: bytes, name: str) -> Callable[..., Any]:
     """One function of a run's payload, by its digest."""
     functions = msgpack.unpackb(memoryview(header)[1:])[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
 import time
 import weakref
@@ -334,3 +335,9 @@ def test_a_shut_down_executor_writes_nowhere(tmp_path: Path) -> None:
     assert all(os.fstat(file).st_size == 0 for file in files)
     for file in files:
         os.close(file)
+
+
+def test_a_slot_loads_nothing_of_the_client_for_a_map(executor: Executor) -> None:
+    """That would cost half a second in each slot."""
+    loaded = lambda _: [name for name in sys.modules if name in ("zmq", "pypelinin.executor")]  # noqa: E731
+    assert list(executor.map(loaded, [1, 2], chunksize=2)) == [[], []]
