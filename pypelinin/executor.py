@@ -34,7 +34,6 @@ from pypelinin.wire.definitions import (
     INLINE_BYTES_MAX,
     PART_BYTES_MAX,
     PART_JOBS_MAX,
-    is_kept,
 )
 
 T = TypeVar("T")
@@ -44,6 +43,9 @@ KEPT_BYTES_MAX = 4 * 1024 * 1024
 KEPT_OUT_MAX = 16 * 1024 * 1024
 """So many bytes of large arguments are out at once; the others wait here."""
 KEPT_WEIGHT = 256
+RETURNED_MAX = 1024 * 1024
+RUNS_MAX = 1000
+"""The Router may forget results when so many bytes, or runs, of them were taken."""
 IDLE_S = 3600.0
 
 
@@ -239,7 +241,9 @@ class _Thread:
         self._manager: Conversation | None = None
         self._runs: dict[str, dict[int, JobFuture]] = {}
         self._keeping: dict[str, int] = {}
-        """Bytes of large arguments by run; runs with large results alone have 0."""
+        """Bytes of large arguments by run whose results the Router still has."""
+        self._returned = 0
+        """Bytes of results that came since some were released."""
         self._count = 0
         self._thread = threading.Thread(target=self._work, name="pypelinin-executor", daemon=True)
 
@@ -311,6 +315,9 @@ class _Thread:
             self._error = error
             self._give_up(error)
         finally:
+            with contextlib.suppress(PypelininError, OSError):
+                if self._error is None:
+                    self._manager.release_results(self._taken(), wait=True)
             with contextlib.suppress(PypelininError, OSError):
                 self._manager.close()
 
@@ -419,22 +426,24 @@ class _Thread:
             for job, outcome in outcomes.items():
                 if job in futures:
                     self._count -= 1
-                    if is_kept(outcome.result):
+                    if outcome.result:
+                        self._returned += len(outcome.result)
                         self._keeping.setdefault(run, 0)
                     resolve(run, job, futures.pop(job), outcome, manager.values)
             if not futures:
                 del self._runs[run]
                 manager.forget(run)
-        if self._keeping:
-            self._release(manager)
+        large = self._returned >= RETURNED_MAX or any(self._keeping.values())
+        if large or len(self._keeping) >= RUNS_MAX:
+            manager.release_results(self._taken())
 
-    def _release(self, manager: Conversation) -> None:
-        """Nobody else will ask for large values of what is over."""
+    def _taken(self) -> list[str]:
+        """Runs that are over: nobody else will ask for their results."""
+        self._returned = 0
         over = [run for run in self._keeping if run not in self._runs]
         for run in over:
             del self._keeping[run]
-        if over:
-            manager.release_results(over)
+        return over
 
     def _give_up(self, error: BaseException) -> None:
         """The conversation is over: nothing will come any more."""

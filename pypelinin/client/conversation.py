@@ -102,10 +102,16 @@ class Conversation(Requests):
         numbers = array("I", jobs)
         self._client.dismiss(self._send(lambda n: messages.CancelJobs(n, run, numbers)))
 
-    def release_results(self, runs: Iterable[str]) -> None:
+    def release_results(self, runs: Iterable[str], *, wait: bool = False) -> None:
         """Say that nobody will ask for the results of these any more."""
         named = tuple(runs)
-        self._client.dismiss(self._send(lambda n: messages.ReleaseResults(n, named)))
+        make = lambda n: messages.ReleaseResults(n, named)  # noqa: E731
+        if not named:
+            return
+        if wait:
+            self._ask(make, messages.Status)
+        else:
+            self._client.dismiss(self._send(make))
 
     def forget(self, run: str) -> None:
         """Nothing more of *run* is of interest here."""

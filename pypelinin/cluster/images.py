@@ -151,6 +151,9 @@ class Compaction:
             if state.lsn - self._base < self._limits.journal_rows_max:
                 return []
             self._running = True
+            for number in state.runs.stale:
+                self._imaged[number] = False
+            state.runs.stale.clear()
             self._todo = deque(n for n in state.runs.finished_order if not self._imaged.get(n))
         commands: list[Command] = []
         for _ in range(min(len(self._todo), self._limits.images_in_turn_max)):

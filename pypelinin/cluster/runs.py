@@ -58,6 +58,8 @@ class Runs:
         self.next_number = 1
         self.open_count = 0
         self.finished_order: dict[int, None] = {}
+        self.stale: dict[int, None] = {}
+        """Finished runs that changed since their image was taken."""
         self._partial_bytes = 0
         self._partial_since: dict[int, tuple[int, float]] = {}
 
@@ -229,8 +231,8 @@ class Runs:
                 for job in jobs:
                     run.cancelling.pop(job, None)
                     run.set_state(job, states.CANCELLED)
-            case Released(number, jobs):
-                self.by_number[number].results.update(dict.fromkeys(jobs, GONE))
+            case Released():
+                self._released(row)
             case Grew() | Overruled() | ClosedRun():
                 run = self.by_number[row.number]
                 run.lsn = lsn
@@ -267,6 +269,12 @@ class Runs:
         run.states = bytearray(run.header.jobs)
         run.counts[states.OPEN] = run.header.jobs
         self.open_count += 1
+
+    def _released(self, row: Released) -> None:
+        run = self.by_number[row.number]
+        run.results.update(dict.fromkeys(row.jobs, GONE))
+        if run.finished_at:
+            self.stale[row.number] = None
 
     def _apply_growth(self, run: RunRecord, row: Grew | Overruled | ClosedRun) -> None:
         if isinstance(row, Grew):
