@@ -156,7 +156,8 @@ class Deciding(Core):
                 )
         if complete and cacheable:
             for recipe in recipes:
-                recipe.sound = self._upsets
+                if recipe is not job or not job.after:  # its readers wait for those, too
+                    recipe.sound = self._upsets
         elif not complete:
             job.cursor = 0
         return complete

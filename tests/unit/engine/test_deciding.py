@@ -177,3 +177,25 @@ def test_long_chains_need_no_stack(size: int, policy: object) -> None:
     )
     run.failed(run.take().run[0])
     assert run.over
+
+
+def test_a_reader_of_a_recipe_waits_for_what_the_recipe_comes_after() -> None:
+    """L is known and at rest when R is dispatched for itself, and runs when R is to be read."""
+    jobs = (
+        Job("L", CACHED),
+        Job("B"),
+        Job("S", OUTPUT),
+        Job("R", RECIPE, ["S"], after=["L"]),
+        Job("C", ALWAYS, ["L", "B"]),
+        Job("D", ALWAYS, ["R"]),
+    )
+    first = Scene(*jobs).all()
+    records = {name: record for name, record in first.records.items() if name != "R"}
+    second = Scene(*jobs, records=records, there={"S": ("",)})
+    assert "R" in second.ran
+    second.done("B")
+    assert second.ran[-1] == "L"
+    second.done("R")
+    assert second.ran[-1] == "L", "D reads R, and R comes after L"
+    second.done("L")
+    assert "D" in second.ran
