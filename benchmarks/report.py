@@ -49,6 +49,12 @@ to the pool's: for rates (`/s`) more is better, for times and sizes less. Buildi
   before. **small**: all submitted at once.
 - **chain**: the jobs of one worker, which may go to a slot in lots. **edge**: two workers in turn,
   so that every edge goes through the Router; no bar, it is there to be seen.
+- **submit**: an `Executor` beside the pool: a `submit` for each call, all results waited for. Ours
+  runs on the cluster, here with a journal of its own (*durable*: always fdatasync), or here without
+  one (*embedded*). **call**: `submit` and `result` in turn. **map**: `map(chunksize=100)`.
+- **payload**: 1 MiB in and 1 MiB out for each call; it survives `kill -9`, but is not synced.
+- **functions**: the layered graph with functions for jobs, in an order only, or reading each
+  other's results.
 - **latency**: `start` and `wait`, then the next pipeline. The fdatasync of its bar is measured
   before and after each run; the shorter one counts.
 

@@ -90,6 +90,7 @@ class Machines:
         self._for_router: list[Event] = []
         self._for_broker: list[Event] = []
         self._early: list[Envelope] = []
+        self._durable = 0
         self._journal: Journal | None = None
         now, wall = time.monotonic(), time.time()
         self._temporary = "" if directory is not None else _temporary_name()
@@ -158,29 +159,38 @@ class Machines:
         Raises ClusterError if the journal cannot be written, or the slots not be started.
         """
         now = time.monotonic()
-        events = self._collect(now, until)
-        now = time.monotonic()
-        self._for_broker += events
+        deadlines = (self._broker.deadline(), self._router.deadline())
+        due_at = min((deadline for deadline in deadlines if deadline is not None), default=until)
+        if self._for_router and now < due_at:  # what a client says need not wait for a look
+            slots_told = []
+        else:
+            slots_told = self._collect(now, min(until, due_at))
+            now = time.monotonic()
+        self._for_broker += slots_told
+        due = now >= due_at
         for _ in range(100):  # both sides answer each other until there is nothing new
-            due = [t for t in (self._broker.deadline(), self._router.deadline()) if t is not None]
-            if not self._for_broker and not self._for_router and min(due, default=now + 1) > now:
+            if not (self._for_broker or self._for_router or due):
                 return
-            batch, self._for_broker = self._for_broker, []
-            self._obey_broker(self._broker.handle(batch, now), now)
+            if self._for_broker or due:
+                batch, self._for_broker = self._for_broker, []
+                self._obey_broker(self._broker.handle(batch, now), now)
             if self._early and self._broker.member.link is not None:
                 self._for_router += [Received(CLIENT, envelope) for envelope in self._early]
                 self._early.clear()
-            batch, self._for_router = self._for_router, []
-            self._obey_router(self._router.handle(batch, now))
+            if self._for_router or due:
+                batch, self._for_router = self._for_router, []
+                if self._durable:
+                    batch.insert(0, Committed(self._durable))
+                    self._durable = 0
+                self._obey_router(self._router.handle(batch, now))
+            due = False
 
     def _collect(self, now: float, until: float) -> list[Event]:
         """What the slots tell; sleeps if nothing else is to be done."""
         if self._for_router or self._for_broker:
             until = now
-        deadlines = (self._broker.deadline(), self._router.deadline(), self._slots.deadline())
-        for deadline in deadlines:
-            if deadline is not None:
-                until = min(until, deadline)
+        if (deadline := self._slots.deadline()) is not None:
+            until = min(until, deadline)
         poller = select.poll()
         poller.register(self._wake_read, select.POLLIN)
         for fd, out in self._slots.fds(now):
@@ -229,7 +239,7 @@ class Machines:
             if self._deferred and not self._journal.commit():
                 raise ClusterError("The journal cannot be written; see the disk.")
         if lsn and (self._journal is None or self._deferred):
-            self._for_router.append(Committed(lsn))
+            self._durable = lsn  # the Router hears of it with the next event
         while self._deferred:
             waiting = self._deferred.popleft()
             if isinstance(waiting, SendAfter):

@@ -28,6 +28,8 @@ class Conversation(Requests):
         self._peer.let_wake()
         self._added: dict[int, str] = {}
         self._fetching: dict[int, str] = {}
+        self._taken_of: dict[str, int] = {}
+        """How many outcomes of each run were handed on."""
         self.refused: dict[str, PypelininError] = {}
         """Runs that the Router did not take."""
 
@@ -76,7 +78,8 @@ class Conversation(Requests):
                     self.refused.setdefault(run, refusal_error(added.refusal))
         news, self._client.finished_news = self._client.finished_news, []
         for status in news:  # all of it was told before, unless a Router died in between
-            if status.run in self._client.outcomes:
+            known = self._client.outcomes.get(status.run)
+            if known is not None and self._taken_of.get(status.run, 0) + len(known) < status.jobs:
                 number = self._send(lambda n, run=status.run: messages.GetResults(n, run))  # type: ignore[misc]
                 self._fetching[number] = status.run
         for number in [n for n in self._fetching if n in self._client.answers]:
@@ -95,6 +98,7 @@ class Conversation(Requests):
             known = self._client.outcomes.get(run)
             if known:
                 self._client.outcomes[run] = {}
+                self._taken_of[run] = self._taken_of.get(run, 0) + len(known)
                 yield run, {job: Outcome(*outcome) for job, outcome in known.items()}
 
     def cancel_jobs(self, run: str, jobs: Iterable[int]) -> None:
@@ -115,4 +119,5 @@ class Conversation(Requests):
 
     def forget(self, run: str) -> None:
         """Nothing more of *run* is of interest here."""
+        self._taken_of.pop(run, None)
         self._client.forget(run)
