@@ -91,6 +91,7 @@ class Machines:
         self._for_broker: list[Event] = []
         self._early: list[Envelope] = []
         self._durable = 0
+        self._looked = True
         self._journal: Journal | None = None
         now, wall = time.monotonic(), time.time()
         self._temporary = "" if directory is not None else _temporary_name()
@@ -161,12 +162,11 @@ class Machines:
         now = time.monotonic()
         deadlines = (self._broker.deadline(), self._router.deadline())
         due_at = min((deadline for deadline in deadlines if deadline is not None), default=until)
-        if self._for_router and now < due_at:  # what a client says need not wait for a look
-            slots_told = []
-        else:
-            slots_told = self._collect(now, min(until, due_at))
+        # what a client says need not wait for a look at the slots, but they are not forgotten
+        self._looked = not (self._looked and self._for_router and now < due_at)
+        if self._looked:
+            self._for_broker += self._collect(now, min(until, due_at))
             now = time.monotonic()
-        self._for_broker += slots_told
         due = now >= due_at
         for _ in range(100):  # both sides answer each other until there is nothing new
             if not (self._for_broker or self._for_router or due):
