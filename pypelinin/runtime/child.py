@@ -186,11 +186,11 @@ class Slot:
         modules: list[str],
         store: Any,
         configuration: dict[str, Any],
-        values: Sequence[Any] = ("", "", 0, ""),
+        values: Sequence[Any] = ("", "", 0, False, ""),
     ) -> list[Any]:
         """Import what the user gave; returns ["started", worker names, failure or None]."""
-        directory, probe, port, host = values
-        self.values = Values(ValuePlace(directory, probe, port, False), host)
+        *place, host = values
+        self.values = Values(ValuePlace(*place), host)
         sys.path[:] = path + [entry for entry in sys.path if entry not in path]
         self.configuration = configuration
         try:

@@ -52,7 +52,7 @@ class ForeignSlots:
         self._node = node
         self._values = Values(setup.place, setup.host)
         self._workers = setup.workers
-        nowhere = ["", "", 0, ""]
+        nowhere = ["", "", 0, False, ""]
         self._setup = [[], setup.workers, setup.store, setup.configuration, nowhere]
         self._key = msgpack.packb(self._setup[1:], use_bin_type=True)
         self._out: dict[int, _Out] = {}

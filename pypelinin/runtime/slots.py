@@ -100,7 +100,7 @@ class Slots:
         self._slots[number] = slot
         setup = self.setup
         place = setup.place
-        values = [place.directory, place.probe, place.port, setup.host]
+        values = [place.directory, place.probe, place.port, place.durable, setup.host]
         self._send(
             slot,
             ["setup", setup.path, setup.workers, setup.store, setup.configuration, values],

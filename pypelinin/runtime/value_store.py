@@ -51,7 +51,7 @@ class Values:
     def _found(self) -> ValueStore:
         place = self.place
         if place.directory and is_readable(place):
-            return ValueFiles(place.directory)
+            return ValueFiles(place.directory, passing=not (place.probe or place.durable))
         if not place.port:
             raise DefinitionError(
                 f"A value of more than {INLINE_BYTES_MAX:,} bytes needs a Router that keeps "

@@ -15,7 +15,7 @@ from pypelinin.runtime.outcomes import Outcomes
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.wire.definitions import call_worker
 
-SETUP: list[Any] = [[], ["tests.integration.jobs"], "", {}, ["", "", 0, ""]]
+SETUP: list[Any] = [[], ["tests.integration.jobs"], "", {}, ["", "", 0, False, ""]]
 
 
 def outcomes_of(written: bytes) -> Outcomes:
@@ -69,6 +69,6 @@ def test_another_python_is_refused() -> None:
 
 
 def test_workers_that_cannot_be_imported() -> None:
-    setup = [[], ["no_such_module"], "", {}, ["", "", 0, ""]]
+    setup = [[], ["no_such_module"], "", {}, ["", "", 0, False, ""]]
     with pytest.raises(RuntimeError, match="no_such_module"):
         perform(PYTHON, b"other", setup, lot("Noop", b"m\xc0", None))

@@ -111,3 +111,12 @@ def test_a_full_disk_leaves_no_half_file(files: ValueFiles) -> None:
     with pytest.raises(OSError, match="No space"):
         files.put(f"{RUN}/1-1", values(), durable=False)  # type: ignore[arg-type]
     assert not (files.root / RUN / "1-1").exists()
+
+
+def test_passing_values_are_checked_by_their_size(tmp_path: Path) -> None:
+    files = ValueFiles(tmp_path / "values", passing=True)
+    (packed,) = files.put(f"{RUN}/1-1", [[b"abc" * 50_000]], durable=False)
+    assert bytes(files.get(packed)) == b"abc" * 50_000
+    os.truncate(files.root / RUN / "1-1", 100)
+    with pytest.raises(ValueLost, match="cut off"):
+        files.get(packed)
