@@ -46,8 +46,12 @@ class Conversation(Requests):
         times = [now + timeout, *([now + POLL_S] if self._client.outcomes else [])]
         if (deadline := self._client.deadline()) is not None:
             times.append(deadline)
-        ready = self._peer.wait(max(0, int((min(times) - now) * 1000 + 0.999)))
+        due = min(times)
+        ready = self._peer.wait(max(0, int((due - now) * 1000 + 0.999)))
         now = time.monotonic()
+        if not ready and now < due:
+            self._peer.flush()
+            return  # woken: the caller has something to send
         commands = self._client.handle(list(self._peer.receive()) if ready else [], now)
         self._perform([*commands, *self._client.poll(now, POLL_S)])
         self._peer.flush()
