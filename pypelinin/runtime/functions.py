@@ -10,13 +10,13 @@ import contextlib
 import functools
 import io
 import operator
+import os
 import pickle
 import site
 import sys
 import sysconfig
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, cast
 
@@ -98,8 +98,9 @@ class Functions:
             return
         import cloudpickle
 
+        roots, installed = _project_roots(), _installed()
         for module in list(sys.modules.values()):
-            if _is_local(module) and sys.modules.get(module.__name__) is module:
+            if _is_local(module, roots, installed) and sys.modules.get(module.__name__) is module:
                 cloudpickle.register_pickle_by_value(module)
         self._modules_seen = len(sys.modules)
 
@@ -163,32 +164,31 @@ def _is_large(value: object) -> bool:
     return type(value) is bytes and len(value) >= OUT_OF_BAND_BYTES
 
 
-def _is_local(module: ModuleType) -> bool:
+def _is_local(module: ModuleType, roots: Sequence[str], installed: Sequence[str]) -> bool:
+    """Whether its file is below one of *roots*, and not where modules are *installed*."""
     path = getattr(module, "__file__", None)
     if not path or module.__name__ == "__main__" or module.__name__.startswith("pypelinin."):
         return False
-    try:
-        resolved = Path(path).resolve()
-    except OSError:
+    if path.startswith(tuple(installed)):
         return False
-    return any(resolved.is_relative_to(root) for root in _project_roots()) and not any(
-        resolved.is_relative_to(place) for place in _installed()
-    )
+    found = os.path.realpath(path)
+    return found.startswith(tuple(roots)) and not found.startswith(tuple(installed))
 
 
-def _project_roots() -> Iterator[Path]:
-    yield Path.cwd()
+def _project_roots() -> list[str]:
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    if script:
-        yield Path(script).resolve().parent
+    places = [os.getcwd()] + ([os.path.dirname(os.path.abspath(script))] if script else [])
+    return [os.path.join(os.path.realpath(place), "") for place in places]
 
 
-def _installed() -> set[Path]:
+@functools.cache
+def _installed() -> tuple[str, ...]:
     """Where installed modules are; a virtual environment may lie inside of the project."""
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     paths.update(site.getsitepackages())
-    paths.add(str(Path(__file__).parents[1]))
-    return {Path(path).resolve() for path in paths if path}
+    paths.add(os.path.dirname(os.path.dirname(__file__)))
+    real = {os.path.realpath(path) for path in paths if path}
+    return tuple(os.path.join(path, "") for path in sorted(real))
 
 
 def _name(function: object) -> str:
