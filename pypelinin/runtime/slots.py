@@ -317,7 +317,8 @@ class Slots:
                     if self._slots[first].doomed:
                         self.kill(first)
                 else:
-                    os.kill(second, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                        os.kill(second, signal.SIGKILL)
             elif kind == "not forked":
                 events += self._not_forked(first, second)
             elif (number := self._by_pid.pop(first, None)) is not None:
