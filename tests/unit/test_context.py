@@ -42,8 +42,6 @@ def write(path: str, value: int) -> int:
 
 def names_of(runner: LocalRunner, pipeline: Pipeline) -> dict[str, object]:
     found, _ = runner.describe(str(pipeline.id))
-    outcomes = runner.results(str(pipeline.id))._outcomes
-    del outcomes
     return {job.name: i for i, job in enumerate(found.jobs)}
 
 
