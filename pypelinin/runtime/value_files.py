@@ -124,7 +124,9 @@ class ValueFiles:
         """Drop what belongs to no run and is too old to be of one that is just submitted."""
         until = time.time() - ORPHAN_S
         with contextlib.suppress(OSError):
-            for entry in list(os.scandir(self.root)):
+            with os.scandir(self.root) as found:
+                entries = list(found)
+            for entry in entries:
                 if entry.is_dir() and entry.name not in known and entry.stat().st_mtime < until:
                     self.drop(entry.name)
 

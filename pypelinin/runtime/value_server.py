@@ -249,7 +249,12 @@ class Cache:
             self._shrink()
 
     def _shrink(self) -> None:
-        entries = [(entry.stat(), entry.path) for entry in os.scandir(self._root)]
+        entries = []
+        with os.scandir(self._root) as found:
+            for entry in found:
+                # Another process may have dropped it meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    entries.append((entry.stat(), entry.path))
         size = sum(stat.st_size for stat, _ in entries)
         for stat, path in sorted(entries, key=lambda pair: pair[0].st_mtime):
             if size <= self._bytes_max:

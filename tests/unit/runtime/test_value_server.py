@@ -139,3 +139,15 @@ def test_the_cache_drops_the_oldest(tmp_path: Path) -> None:
             os.utime(path, (1000 + age, 1000 + age))
     assert cache.get(kept[0]) is None
     assert cache.get(kept[2]) is not None
+
+
+def test_a_copy_that_another_process_dropped_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "0").symlink_to(tmp_path / "gone")  # listed, and then not there
+    (tmp_path / "1").write_bytes(bytes(200))
+    os.utime(tmp_path / "1", (1000, 1000))
+    packed = ValueFiles(tmp_path / "files").put(f"{RUN}/1", [[b"x" * 100]], durable=False)[0]
+    cache = Cache(tmp_path, bytes_max=150 + 4096)
+    (tmp_path / "2").write_bytes(bytes(4096))
+    cache.put(packed, memoryview(b"x" * 100))
+    assert not (tmp_path / "1").exists()
+    assert cache.get(packed) is not None
