@@ -25,12 +25,12 @@ def work(arguments: argparse.Namespace) -> Iterator[tuple[str, int, int, int, tu
     """Shares of the whole, each with all it needs."""
     policies = tuple(arguments.policies)
     if arguments.what in ("sample", "wild"):
-        total = arguments.seeds
+        total = arguments.first + arguments.seeds
     else:
         kinds = 3 if arguments.order_only else 2
         pairs = arguments.jobs * (arguments.jobs - 1) // 2
         total = kinds**pairs * len(policies) ** arguments.jobs
-    for first in range(0, total, CHUNK):
+    for first in range(arguments.first, total, CHUNK):
         yield arguments.what, arguments.jobs, first, min(first + CHUNK, total), policies
 
 
@@ -58,6 +58,7 @@ def main() -> int:
     parser.add_argument("what", choices=("exhaustive", "few", "sample", "wild"))
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=0, help="where a campaign goes on")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--order-only", action="store_true")
     names = "ALWAYS OUTPUT CACHED EPHEMERAL RECIPE TOKEN".split()

@@ -105,10 +105,14 @@ class Oracle:
 
     def _fingerprint(self, number: int) -> dict[str, int]:
         """What it writes, or wrote: jobs are pure, so this is what is true."""
-        broken = frozenset(n for n in range(number) if self.broken(n))
-        return {
-            output: self.world.truth(number, output, broken) for output in self.case[number].outputs
-        }
+        without = frozenset(
+            (reader, up)
+            for reader, job in enumerate(self.case[: number + 1])
+            for up, _, tolerant in job.reads
+            if tolerant and self.broken(up)
+        )
+        outputs = self.case[number].outputs
+        return {output: self.world.truth(number, output, without) for output in outputs}
 
     def _is_stale(self, number: int, job: JobCase) -> bool:
         record = self.world.records.get(number)

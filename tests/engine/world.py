@@ -6,8 +6,9 @@ when it starts, so a job that starts too early, or on old data, leaves wrong con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from random import Random
 from typing import Any
 
@@ -130,20 +131,43 @@ class World:
         """Two views of a value; which the first one is changes from run to run."""
         return ((f"view {self.runs % 2}", b"%d" % (value + 1)), ("content", b"%d" % value))
 
-    def truth(self, job: int, output: str, broken: frozenset[int] = frozenset()) -> int:
-        """What the output is if everything is built from scratch."""
+    def truth(self, job: int, output: str, without: frozenset[tuple[int, int]]) -> int:
+        """What the output is if everything is built from scratch.
+
+        Those *without*, (reader, upstream), found that upstream broken, and could do without it.
+        """
         memo: dict[int, tuple[Any, ...]] = {}
 
         def read(number: int) -> tuple[Any, ...]:
             if number not in memo:
                 memo[number] = tuple(
-                    None if up in broken and tolerant else self.content(up, name, read(up))
-                    for up, names, tolerant in self.case[number].reads
+                    None if (number, up) in without else self.content(up, name, read(up))
+                    for up, names, _ in self.case[number].reads
                     for name in names
                 )
             return memo[number]
 
         return self.content(job, output, read(job))
+
+    def truths(self, job: int, output: str, broken: frozenset[int]) -> Iterator[int]:
+        """All that it may be: what is broken now may have been read before a repeat of it failed.
+
+        (Had it been read too early otherwise, its old content would show.)
+        """
+        above, todo = {job}, [job]
+        while todo:
+            news = {up for up, _, _ in self.case[todo.pop()].reads} - above
+            above |= news
+            todo += news
+        pairs = [
+            (reader, up)
+            for reader in sorted(above)
+            for up, _, tolerant in self.case[reader].reads
+            if tolerant and up in broken
+        ]
+        for count in range(len(pairs), -1, -1):
+            for without in combinations(pairs, count):
+                yield self.truth(job, output, frozenset(without))
 
     def grown(self, jobs: Sequence[JobCase], base: int, gained: Sequence[tuple[int, Read]]) -> None:
         """The case with an expansion that was taken in; numbers below 0 are of new jobs."""
@@ -517,9 +541,7 @@ def check_truth(
             found = world.data.get((number, output))
             if found is None or not counts(log.run, number, output):
                 continue  # a left-over that is not what its record says is the front-end's to clear
-            # a repeat may fail after it was read by who can do without it
-            read = broken - {up for up, _, tolerant in job.reads if tolerant}
-            if found not in (world.truth(number, output, known) for known in (broken, read)):
+            if all(found != truth for truth in world.truths(number, output, broken)):
                 raise Violation(f"{number}.{output} is stale: {log.named()}")
             if found is None and job.policy.eager and job.keeps(output):
                 entry = log.run.jobs.get(number)
