@@ -90,7 +90,8 @@ class Machines:
         self._for_router: list[Event] = []
         self._for_broker: list[Event] = []
         self._early: list[Envelope] = []
-        self._durable = 0
+        self._written = self._durable = self._told = 0
+        """The Router's newest row, the newest that is safe, and that of which it knows so."""
         self._looked = True
         self._journal: Journal | None = None
         now, wall = time.monotonic(), time.time()
@@ -170,7 +171,7 @@ class Machines:
         due = now >= due_at
         for _ in range(100):  # both sides answer each other until there is nothing new
             if not (self._for_broker or self._for_router or due):
-                return
+                break
             if self._for_broker or due:
                 batch, self._for_broker = self._for_broker, []
                 self._obey_broker(self._broker.handle(batch, now), now)
@@ -179,11 +180,12 @@ class Machines:
                 self._early.clear()
             if self._for_router or due:
                 batch, self._for_router = self._for_router, []
-                if self._durable:
+                if self._durable > self._told:
                     batch.insert(0, Committed(self._durable))
-                    self._durable = 0
+                    self._told = self._durable
                 self._obey_router(self._router.handle(batch, now))
             due = False
+        self._commit()  # behind all that: the slots work meanwhile
 
     def _collect(self, now: float, until: float) -> list[Event]:
         """What the slots tell; sleeps if nothing else is to be done."""
@@ -224,22 +226,29 @@ class Machines:
                     pass
 
     def _obey_router(self, commands: Sequence[Command]) -> None:
-        lsn = 0
+        rows: list[Write | KeepImage | Compact] = []
         for command in commands:
             match command:
+                case Write(lsn):
+                    self._written = lsn
+                    rows.append(command)
+                case KeepImage() | Compact():
+                    rows.append(command)
                 case Send(peer, envelope):
                     self._deliver(peer, envelope)
-                case Write():
-                    lsn = command.lsn
                 case SendAfter() | DropValues():
                     self._deferred.append(command)
         if self._journal is not None:
-            rows = (c for c in commands if isinstance(c, (Write, KeepImage, Compact)))
             self._journal.append(*rows)
-            if self._deferred and not self._journal.commit():
+
+    def _commit(self) -> None:
+        """What waits for rows to be durable; if nothing does, they can wait for company."""
+        if self._journal is not None:
+            if not self._deferred:
+                return
+            if not self._journal.commit():
                 raise ClusterError("The journal cannot be written; see the disk.")
-        if lsn and (self._journal is None or self._deferred):
-            self._durable = lsn  # the Router hears of it with the next event
+        self._durable = self._written  # the Router hears of it with the next event
         while self._deferred:
             waiting = self._deferred.popleft()
             if isinstance(waiting, SendAfter):

@@ -199,5 +199,4 @@ def with_reason(run: RunRecord, coordinator: Coordinator) -> RunStatus:
     if not run.open or run.counts[states.OUT] or not run.counts[states.QUEUED]:
         return known
     job = run.states.index(states.QUEUED)
-    fields = {name: getattr(known, name) for name in RunStatus.__slots__}
-    return RunStatus(**{**fields, "reason": coordinator.reason(run.kind(job))})
+    return replace(known, reason=coordinator.reason(run.kind(job)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pypelinin.cluster.events import Malformed, Received, Send
 from pypelinin.cluster.member import ROUTER, Reconnect
 from pypelinin.config import Limits
-from pypelinin.machine import Command, Event
+from pypelinin.machine import Command, Event, record
 from pypelinin.wire.codec import Envelope, Record
 from pypelinin.wire.definitions import BATCH_ROWS_MAX, Failure, Refusal
 from pypelinin.wire.messages import (
@@ -31,7 +31,7 @@ from pypelinin.wire.messages import (
 RESEND_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expired(Record):
     """No answer came in time."""
 

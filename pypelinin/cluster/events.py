@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 
-from pypelinin.machine import Command, Event
+from pypelinin.machine import Command, Event, record
 from pypelinin.wire.codec import Envelope, Record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Received(Event):
     """*peer* (its address on the socket) sent a message that the codec accepted."""
 
@@ -17,7 +16,7 @@ class Received(Event):
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Malformed(Event):
     """*peer* sent bytes that are no message; *code* "version" or "malformed"."""
 
@@ -26,33 +25,33 @@ class Malformed(Event):
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unsendable(Event):
     """The socket knows no way to *peer* any more, or its outbox is over its bound."""
 
     peer: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Committed(Event):
     """All rows up to *lsn* are durable."""
 
     lsn: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommitFailed(Event):
     """The journal cannot take rows; the Router must stop (nothing was acknowledged)."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Drain(Event):
     """Asked to end: finish what runs, take nothing new; asked again: stop now."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Send(Command):
     """Send to *peer*; it is on its way as soon as the loop gets to it."""
 
@@ -60,7 +59,7 @@ class Send(Command):
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SendAfter(Command):
     """Send to *peer* once the row *lsn* is durable: this is what "accepted" hangs on."""
 
@@ -69,7 +68,7 @@ class SendAfter(Command):
     lsn: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Write(Command):
     """Append *row* to the journal; its number is *lsn*."""
 
@@ -77,7 +76,7 @@ class Write(Command):
     row: Record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeepImage(Command):
     """Keep the image of run *number* (0: of the state) as of row *lsn*."""
 
@@ -86,7 +85,7 @@ class KeepImage(Command):
     image: Record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compact(Command):
     """Rows up to *lsn* are covered by images now; drop them, and the images of *gone*."""
 
@@ -94,7 +93,7 @@ class Compact(Command):
     gone: array[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DropValues(Command):
     """Once row *lsn* is durable nobody needs these kept values: files, or all of a run's id."""
 
@@ -102,7 +101,7 @@ class DropValues(Command):
     lsn: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Publish(Command):
     """Broadcast a hint; nobody may depend on it."""
 
@@ -110,7 +109,7 @@ class Publish(Command):
     body: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Say(Command):
     """A line for the daemon's log."""
 
@@ -118,7 +117,7 @@ class Say(Command):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stop(Command):
     """End this daemon; *error* is empty if that is what was asked for."""
 

@@ -8,12 +8,11 @@ that would be a journal from a backup, or one without the newest rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pypelinin.cluster.events import Say, Send
 from pypelinin.cluster.link import Link
 from pypelinin.config import Limits
-from pypelinin.machine import Command
+from pypelinin.machine import Command, record
 from pypelinin.wire.codec import Envelope, Record
 from pypelinin.wire.messages import Ping, Refused, Rejoin, Wait, Welcome
 
@@ -21,7 +20,7 @@ ROUTER = b""
 """The address of the one peer a member has."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reconnect(Command):
     """Throw the socket away and connect anew; a half-open connection looks like silence."""
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pypelinin.graph import states
-from pypelinin.machine import Command, Event
+from pypelinin.machine import Command, Event, record
 from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, Failure, ValuePlace
 from pypelinin.wire.messages import HeldLot, JobFailure, Progress
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SlotStarted(Event):
     """*slot* imported the user's modules; *failure* says why it could not."""
 
@@ -21,7 +21,7 @@ class SlotStarted(Event):
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SlotProgressed(Event):
     """The next jobs of the lot on *slot* ended so; *elapsed_s* is what they took."""
 
@@ -33,7 +33,7 @@ class SlotProgressed(Event):
     """One packed value a status (empty: None), or nothing if all are None."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SlotRecalled(Event):
     """The last *count* jobs of the lot on *slot* were taken back unbegun."""
 
@@ -41,7 +41,7 @@ class SlotRecalled(Event):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SlotExited(Event):
     """The process of *slot* is gone; *unbegun* jobs of its lot were not touched."""
 
@@ -50,17 +50,17 @@ class SlotExited(Event):
     unbegun: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StartSlot(Command):
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KillSlot(Command):
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunLot(Command):
     """Run these jobs on *slot* in order; *headers* are runs it may not know yet.
 
@@ -81,14 +81,14 @@ class RunLot(Command):
     """Results over so many bytes are kept in files."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecallLot(Command):
     """Take back what the lot on *slot* has not begun; answered by SlotRecalled."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Configured(Command):
     """What the Router wants all Brokers to use: store configuration, interval, value place."""
 

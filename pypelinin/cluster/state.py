@@ -6,12 +6,11 @@ wrote them; `digest` is how the simulator compares the two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pypelinin.cluster.attempts import Attempts
 from pypelinin.cluster.runs import Runs
 from pypelinin.config import Limits
 from pypelinin.graph import states
+from pypelinin.machine import record
 from pypelinin.wire.codec import Record
 from pypelinin.wire.rows import (
     Assigned,
@@ -51,7 +50,7 @@ _OF_RUNS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JournalledMember:
     """A Broker that joined and did not leave, by the journal."""
 

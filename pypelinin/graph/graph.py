@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from pypelinin.errors import Cycle, DefinitionError
+from pypelinin.machine import record
 
 Node = TypeVar("Node", bound=Hashable)
 
 JOBS_MAX = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Graph:
     """*upstreams[offsets[j]:offsets[j+1]]* are the jobs that job *j* waits for."""
 

@@ -27,7 +27,7 @@ from pypelinin.cluster.slots import (
     SlotRecalled,
     SlotStarted,
 )
-from pypelinin.machine import Event
+from pypelinin.machine import Event, record
 from pypelinin.runtime.outcomes import Outcomes, failure
 from pypelinin.wire.definitions import NO_PLACE, Failure, ValuePlace
 
@@ -38,7 +38,7 @@ SERVICE = -1
 """The slot that only saves monitoring samples."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setup:
     """What a slot loads: module search path, workers modules, store and its configuration.
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgpack
 
 from pypelinin.errors import BadMessage
+from pypelinin.machine import record
 
 PROTOCOL = 1
 HEAD_BYTES_MAX = 512 * 1024
@@ -64,7 +65,7 @@ _LITTLE = sys.byteorder == "little"
 _PLAIN = (int, str, bytes, bool)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class _Schema:
     """*row* makes a tuple of plain values of a record, *build* a record of such a tuple.
 
@@ -323,7 +324,7 @@ def unpack_tagged(classes: Mapping[Any, type[Record]], data: bytes, bytes_max: i
     return typing.cast(Record, _schema(cls).build(value[1]))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Envelope:
     """A message and its place on a link (`session` 0: not on a link)."""
 

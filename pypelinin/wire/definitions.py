@@ -6,8 +6,7 @@ to the Router and the slots, and neither is decoded by the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pypelinin.machine import record
 from pypelinin.wire.codec import Ints, Record
 
 PART_JOBS_MAX = 50_000
@@ -48,7 +47,7 @@ def offered(worker: str) -> str:
     return worker.partition("/")[0]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind(Record):
     """What some jobs of a run have in common: all the Router decides by."""
 
@@ -58,7 +57,7 @@ class Kind(Record):
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Header(Record):
     """A run without its jobs. *payload* is opaque to all but the slot."""
 
@@ -73,7 +72,7 @@ class Header(Record):
     """Whether its client may add jobs until it says that that was all."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Structure(Record):
     """Jobs *first* ... of a run for the Pipeliner: in-edges only (see `graph.Graph`).
 
@@ -88,7 +87,7 @@ class Structure(Record):
     temporary: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Details(Record):
     """The same jobs for Router and slot: kind of each (empty: all 0) and payloads.
 
@@ -118,7 +117,7 @@ def value_name(packed: bytes) -> str:
     return packed[1:].partition(b"|")[0].decode("ascii", "replace")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Growth(Record):
     """Jobs that a run gains, numbered from 0 among themselves; see Structure and Details.
 
@@ -139,7 +138,7 @@ class Growth(Record):
     functions: dict[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ValuePlace(Record):
     """Where large values are: in a directory that holds *probe* in its file "probe" for whoever
     can read it, and behind *port* of the Router's host for all others."""
@@ -154,7 +153,7 @@ class ValuePlace(Record):
 NO_PLACE = ValuePlace("", "", 0, False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place(Record):
     """Which of how many parts of its run an entry is."""
 
@@ -162,7 +161,7 @@ class Place(Record):
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refusal(Record):
     """A typed "no": the code names the exception the client raises."""
 
@@ -171,7 +170,7 @@ class Refusal(Record):
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure(Record):
     """Why a job failed, as data; never rebuilt by name.
 

@@ -8,8 +8,7 @@ Fields added later stand at the end and have defaults.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pypelinin.machine import record
 from pypelinin.wire.codec import Blobs, Ints, Record
 from pypelinin.wire.requests import (
     Added as Added,
@@ -90,7 +89,7 @@ from pypelinin.wire.requests import (
 # --- Router and Broker -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeldLot(Record):
     """A lot a Broker still has, finished or not, for the Router to adopt or drop.
 
@@ -108,7 +107,7 @@ class HeldLot(Record):
     results: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JoinBroker(Record):
     """A Broker's hello; ends all that an older incarnation of *name* had.
 
@@ -128,7 +127,7 @@ class JoinBroker(Record):
     cluster: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Welcome(Record):
     """The answer to that *hello*: a link begins, numbered from 1 on both sides.
 
@@ -144,7 +143,7 @@ class Welcome(Record):
     drop: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wait(Record):
     """Come back later; the reason is for people."""
 
@@ -152,31 +151,31 @@ class Wait(Record):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rejoin(Record):
     """The Router does not know this session; say hello."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leave(Record):
     """The member ends now; what it still had is open again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ping(Record):
     """Sent every heartbeat: how far this side's numbers and its main loop are."""
 
     sent: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resend(Record):
     """A gap was seen after *received*; send everything behind it again."""
 
     received: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetJob(Record):
     """How many lots a Broker wants to hold: one a slot, and *ahead* more of short jobs.
 
@@ -188,7 +187,7 @@ class GetJob(Record):
     pace: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunForSlot(Record):
     """What a slot must know of a run before it gets a job of it."""
 
@@ -196,7 +195,7 @@ class RunForSlot(Record):
     run: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lot(Record):
     """Jobs of one worker for one slot, run in order; job i's fence is *fence* + i.
 
@@ -221,7 +220,7 @@ def is_sound(lot: Lot | HeldLot) -> bool:
     return fits and lot.follows[0] == 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobsOut(Record):
     """Lots for a Broker, with the journal row they build on.
 
@@ -236,7 +235,7 @@ class JobsOut(Record):
     blobs: Blobs
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress(Record):
     """Jobs *start*, *start* + 1, ... of a lot ended with these statuses.
 
@@ -250,12 +249,12 @@ class Progress(Record):
     results: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobsFinished(Record):
     lots: tuple[Progress, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Returned(Record):
     """The jobs from *start* on were not begun and never will be here."""
 
@@ -263,26 +262,26 @@ class Returned(Record):
     start: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobsReturned(Record):
     lots: tuple[Returned, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DropJobs(Record):
     """Do not begin what is left of these lots (their runs were cancelled); return it."""
 
     fences: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KillJobs(Record):
     """End the attempts with these fences if they run; give back what is behind them."""
 
     fences: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForgetRuns(Record):
     runs: Ints
 
@@ -290,7 +289,7 @@ class ForgetRuns(Record):
 # --- Router and Pipeliner --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JoinPipeliner(Record):
     """A Pipeliner's hello; what it had is void, runs are assigned anew."""
 
@@ -300,7 +299,7 @@ class JoinPipeliner(Record):
     hello: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AssignedRun(Record):
     """A run for this Pipeliner.
 
@@ -315,13 +314,13 @@ class AssignedRun(Record):
     cancelled: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AssignRuns(Record):
     runs: tuple[AssignedRun, ...]
     blobs: Blobs
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settled(Record):
     """Final outcomes of jobs of one run."""
 
@@ -331,33 +330,33 @@ class Settled(Record):
     statuses: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobsSettled(Record):
     runs: tuple[Settled, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Withdraw(Record):
     """Stop handing out these runs; what is not begun will not be (they are cancelled)."""
 
     runs: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ready(Record):
     number: int
     assignment: int
     jobs: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddJob(Record):
     """Jobs whose upstreams are all settled well; a set union, so doubles are harmless."""
 
     runs: tuple[Ready, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SettledRun(Record):
     """Nothing of the run is waiting or running; what has no outcome never will have."""
 
@@ -365,7 +364,7 @@ class SettledRun(Record):
     assignment: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PipelineSettled(Record):
     runs: tuple[SettledRun, ...]
 

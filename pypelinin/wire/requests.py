@@ -6,13 +6,14 @@ A request carries a number of the client's and gets one reply with the same numb
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pypelinin.machine import record
 from pypelinin.wire.codec import Blobs, Ints, Record
 from pypelinin.wire.definitions import Failure, Place, Refusal, ValuePlace
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetConfiguration(Record):
     request: int
     role: str
@@ -21,7 +22,7 @@ class GetConfiguration(Record):
     clock: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Configuration(Record):
     request: int
     cluster: str
@@ -33,7 +34,7 @@ class Configuration(Record):
     place: ValuePlace | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddPipeline(Record):
     """Parts of runs; *blobs* holds header, structure and details of each place in turn."""
 
@@ -46,7 +47,7 @@ class AddPipeline(Record):
     """Tell the outcome of each job as it comes (`JobsEnded`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Added(Record):
     """*refusal* is None if the part (and with the last one the run) is accepted."""
 
@@ -54,20 +55,20 @@ class Added(Record):
     refusal: Refusal | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PipelineAdded(Record):
     request: int
     results: tuple[Added, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetStatus(Record):
     request: int
     runs: tuple[str, ...]
     watch: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunStatus(Record):
     """One run; times are seconds since 1970 (0: not yet); state "unknown": not here."""
 
@@ -87,18 +88,18 @@ class RunStatus(Record):
     running: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Status(Record):
     request: int
     runs: tuple[RunStatus, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PipelineFinished(Record):
     runs: tuple[RunStatus, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetPipelines(Record):
     """The newest runs first, *limit* of them after skipping *offset*; state "" is all."""
 
@@ -108,13 +109,13 @@ class GetPipelines(Record):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cancel(Record):
     request: int
     runs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelJobs(Record):
     """End these jobs of a run, running or not; answered by the run's Status."""
 
@@ -123,7 +124,7 @@ class CancelJobs(Record):
     jobs: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddJobs(Record):
     """The client's *index*-th addition to a run that is open, or (*growth* empty) its last;
     answered by the run's Status."""
@@ -134,7 +135,7 @@ class AddJobs(Record):
     growth: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReleaseResults(Record):
     """Nobody will ask for the results of these runs any more, as far as they are over; answered
     by their Status."""
@@ -143,12 +144,12 @@ class ReleaseResults(Record):
     runs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetCluster(Record):
     request: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeStatus(Record):
     name: str
     role: str
@@ -161,7 +162,7 @@ class NodeStatus(Record):
     runs: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cluster(Record):
     request: int
     cluster: str
@@ -176,19 +177,19 @@ class Cluster(Record):
     started_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetDefinition(Record):
     request: int
     run: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobFailure(Record):
     job: int
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Definition(Record):
     """A run whole: *blobs* is header, states of the jobs, then structure, details, ..."""
 
@@ -199,7 +200,7 @@ class Definition(Record):
     blobs: Blobs
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetResults(Record):
     """How jobs of a run ended; *first* is where to begin, *follow* tells the others later."""
 
@@ -209,7 +210,7 @@ class GetResults(Record):
     follow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcomes(Record):
     """Jobs of a run that ended so; *results* as in `Progress`."""
 
@@ -220,7 +221,7 @@ class Outcomes(Record):
     results: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Results(Record):
     """The answer: jobs up to *next* were looked at (-1: all of them)."""
 
@@ -229,14 +230,14 @@ class Results(Record):
     next: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobsDone(Record):
     """Unasked, to who follows: outcomes that are recorded now."""
 
     runs: tuple[Outcomes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refused(Record):
     """The answer to a request that cannot be taken (request 0: to bytes that are none)."""
 

@@ -7,8 +7,9 @@ without conditions. Rows are committed in order: a durable row implies all befor
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pypelinin.machine import record
 from pypelinin.wire.codec import Ints, Record, pack_tagged, unpack_record, unpack_tagged
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Failure
 
@@ -17,7 +18,7 @@ BY_CLIENT = 2**32 - 1
 IMAGE_BYTES_MAX = 1024 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Epoch(Record):
     """A Router began; *base* is the last row of the epoch before."""
 
@@ -27,20 +28,20 @@ class Epoch(Record):
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Joined(Record):
     node: int
     name: str
     incarnation: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Left(Record):
     node: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Submitted(Record):
     """A run of *parts* parts was begun; it opens when all of them are here."""
 
@@ -50,7 +51,7 @@ class Submitted(Record):
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PartAdded(Record):
     number: int
     index: int
@@ -58,14 +59,14 @@ class PartAdded(Record):
     details: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Assigned(Record):
     assignment: int
     pipeliner: str
     runs: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LotRow(Record):
     """*follows* is 1 where a job begins only if the one before it is done; empty: nowhere."""
 
@@ -75,7 +76,7 @@ class LotRow(Record):
     follows: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandedOut(Record):
     """*node* has these lots (adopted ones keep the fence of an older epoch)."""
 
@@ -83,7 +84,7 @@ class HandedOut(Record):
     lots: tuple[LotRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended(Record):
     """Jobs *start* ... of a lot ended so; see graph.states."""
 
@@ -93,20 +94,20 @@ class Ended(Record):
     results: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FailedJob(Record):
     run: int
     job: int
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobsEnded(Record):
     lots: tuple[Ended, ...]
     failures: tuple[FailedJob, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LotClosed(Record):
     """The jobs of a lot from *start* on are open again; *lost* counts against them."""
 
@@ -115,12 +116,12 @@ class LotClosed(Record):
     lost: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LotsClosed(Record):
     lots: tuple[LotClosed, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GivenUp(Record):
     """Jobs that fail without an outcome of a slot (lost too often)."""
 
@@ -129,12 +130,12 @@ class GivenUp(Record):
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelledRuns(Record):
     runs: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FinishedRun(Record):
     """The verdict: jobs without an outcome never ran (skipped, or cancelled with the run)."""
 
@@ -142,14 +143,14 @@ class FinishedRun(Record):
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forgotten(Record):
     """Retention: nothing of these runs is kept."""
 
     runs: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Released(Record):
     """Nobody will read the results of these jobs any more."""
 
@@ -157,7 +158,7 @@ class Released(Record):
     jobs: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelledJobs(Record):
     """*jobs* will not start; *out* are on nodes and count as cancelled unless they succeed."""
 
@@ -166,7 +167,7 @@ class CancelledJobs(Record):
     out: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grew(Record):
     """A run gained what *growth* says, by the outcome of *job* or BY_CLIENT."""
 
@@ -175,7 +176,7 @@ class Grew(Record):
     growth: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Overruled(Record):
     """The verdict on a job that says it is done: it failed, for what it wanted to add."""
 
@@ -184,7 +185,7 @@ class Overruled(Record):
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClosedRun(Record):
     """The client adds nothing more."""
 
@@ -226,7 +227,7 @@ def unpack_row(data: bytes) -> Record:
 # --- images: what rows up to a base come to, so that they can be dropped ---------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grown(Record):
     """How a run grew: late edges (up, job) in one flat array, how many parts it began with, how
     often its client added some, whether it is closed, and what is not yet judged by job."""
@@ -239,7 +240,7 @@ class Grown(Record):
     pending: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunImage(Record):
     """One run as of a row; *parts* are structure and details in turn, empty if missing.
 
@@ -265,14 +266,14 @@ class RunImage(Record):
     grown: Grown | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LotImage(Record):
     node: int
     next: int
     lot: LotRow
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StateImage(Record):
     """Everything but the runs, as of row *lsn*."""
 

@@ -1,4 +1,4 @@
-"""Every machine has the one face, and its events and commands are frozen and slotted."""
+"""Every machine has the one face, and its events and commands are records."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_every_machine_has_the_one_face(machine: type, method: str) -> None:
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_an_event_or_command_never_changes_and_is_never_both(word: type) -> None:
-    assert word.__dataclass_params__.frozen  # type: ignore[attr-defined]
+def test_an_event_or_command_is_a_record_and_is_never_both(word: type) -> None:
+    assert word.__dataclass_params__.unsafe_hash  # type: ignore[attr-defined]
     assert "__slots__" in vars(word)
     assert issubclass(word, Event) != issubclass(word, Command)
     assert dataclasses.is_dataclass(word)
