@@ -403,6 +403,8 @@ class _Thread:
         manager.submit_compiled(run, header, [part])
 
     def _cancel_jobs(self, manager: Conversation) -> None:
+        if not self._cancels:
+            return
         jobs: dict[str, list[int]] = {}
         while self._cancels:
             future = self._cancels.popleft()

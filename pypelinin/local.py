@@ -57,6 +57,8 @@ from pypelinin.wire.messages import AddPipeline
 NODE = b"node"
 CLIENT = b"client"
 FOR_EVER_S = 1e9
+LINGER_S = 0.001
+"""How long an answer may wait for its commit while a job runs that has just begun."""
 
 
 def embedded_limits(limits: Limits) -> Limits:
@@ -93,6 +95,8 @@ class Machines:
         self._written = self._durable = self._told = 0
         """The Router's newest row, the newest that is safe, and that of which it knows so."""
         self._looked = True
+        self._begun = False
+        self._commit_at = FOR_EVER_S
         self._journal: Journal | None = None
         now, wall = time.monotonic(), time.time()
         self._temporary = "" if directory is not None else _temporary_name()
@@ -161,7 +165,8 @@ class Machines:
         Raises ClusterError if the journal cannot be written, or the slots not be started.
         """
         now = time.monotonic()
-        deadlines = (self._broker.deadline(), self._router.deadline())
+        self._begun = False
+        deadlines = (self._broker.deadline(), self._router.deadline(), self._commit_at)
         due_at = min((deadline for deadline in deadlines if deadline is not None), default=until)
         # what a client says need not wait for a look at the slots, but they are not forgotten
         self._looked = not (self._looked and self._for_router and now < due_at)
@@ -185,7 +190,7 @@ class Machines:
                     self._told = self._durable
                 self._obey_router(self._router.handle(batch, now))
             due = False
-        self._commit()  # behind all that: the slots work meanwhile
+        self._settle(now)
 
     def _collect(self, now: float, until: float) -> list[Event]:
         """What the slots tell; sleeps if nothing else is to be done."""
@@ -212,6 +217,7 @@ class Machines:
                     self._for_router.append(Received(NODE, envelope))
                 case RunLot():
                     self._slots.run(command, now)
+                    self._begun = True
                 case RecallLot(slot):
                     self._for_broker.append(self._slots.recall(slot))
                 case StartSlot(slot):
@@ -241,13 +247,20 @@ class Machines:
         if self._journal is not None:
             self._journal.append(*rows)
 
-    def _commit(self) -> None:
-        """What waits for rows to be durable; if nothing does, they can wait for company."""
+    def _settle(self, now: float) -> None:
+        """Answer what waits for rows to be durable; rows that nobody waits for can wait, too.
+
+        If a job has just begun there may soon be more to commit with them.
+        """
         if self._journal is not None:
             if not self._deferred:
                 return
+            self._commit_at = min(self._commit_at, now + (LINGER_S if self._begun else 0.0))
+            if now < self._commit_at:
+                return
             if not self._journal.commit():
                 raise ClusterError("The journal cannot be written; see the disk.")
+            self._commit_at = FOR_EVER_S
         self._durable = self._written  # the Router hears of it with the next event
         while self._deferred:
             waiting = self._deferred.popleft()

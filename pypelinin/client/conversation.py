@@ -68,7 +68,8 @@ class Conversation(Requests):
         blobs = Blobs(blob for part in parts for blob in (header, *part))
         if not self._client.outcomes or not self._added:
             self._client.heard_at = max(self._client.heard_at, time.monotonic())
-        number = self._send(lambda n: messages.AddPipeline(n, True, False, places, blobs, True))
+        # not watched: outcomes tell it all, and `poll` what a Router that died kept to itself
+        number = self._send(lambda n: messages.AddPipeline(n, False, False, places, blobs, True))
         self._added[number] = run
 
     def _take_added(self) -> None:

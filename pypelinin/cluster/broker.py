@@ -113,11 +113,9 @@ class Broker:
 
     def deadline(self) -> float | None:
         times = list(self._starts.values())
-        times += [
-            since + self.limits.blocked_slot_s
-            for slot, since in self._since.items()
-            if slot not in self._recalled
-        ]
+        for slot, since in self._since.items():
+            if slot not in self._recalled:
+                times.append(since + self.limits.blocked_slot_s)
         if not self._configured:
             times.append(self._ask_at)
         elif self._conversing:

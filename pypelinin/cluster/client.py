@@ -198,8 +198,9 @@ class Client:
         return commands
 
     def deadline(self) -> float | None:
-        times = [min(p.until, p.resend_at) for p in self._pending.values()]
-        return min(times, default=None)
+        if not self._pending:
+            return None
+        return min(min(p.until, p.resend_at) for p in self._pending.values())
 
     def check(self) -> None:
         assert self._polls <= self._pending.keys()

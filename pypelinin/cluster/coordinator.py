@@ -42,9 +42,9 @@ class Node:
         self.pace = {w: min(max(jobs, 1), lot_jobs_max) for w, jobs in pace.items()}
 
     def fits(self, worker: str, labels: dict[str, str]) -> bool:
-        return offered(worker) in self.workers and all(
-            self.labels.get(key) == value for key, value in labels.items()
-        )
+        if offered(worker) not in self.workers:
+            return False
+        return not labels or all(self.labels.get(key) == labels[key] for key in labels)
 
 
 class Placed(NamedTuple):
@@ -65,8 +65,11 @@ class Coordinator:
 
     def refusal(self, kind: Kind) -> Refusal | None:
         """Why no known node could ever run *kind*; None if one can or none is known."""
+        for node in self.nodes.values():
+            if node.fits(kind.worker, kind.labels):
+                return None
         nodes = list(self.nodes.values())
-        if not nodes or any(node.fits(kind.worker, kind.labels) for node in nodes):
+        if not nodes:
             return None
         if not any(offered(kind.worker) in node.workers for node in nodes):
             return unknown_worker(kind.worker, sorted({w for node in nodes for w in node.workers}))
@@ -88,7 +91,9 @@ class Coordinator:
         """Lots to hand out now; counts them at the nodes."""
         keys = list(queues.classes)
         while keys:
-            key = min(keys, key=lambda k: (k[0], queues.classes[k].served))
+            key = keys[0]
+            if len(keys) > 1:
+                key = min(keys, key=lambda k: (k[0], queues.classes[k].served))
             waiting = queues.classes[key]
             node = self._best(waiting, queues)
             if node is None:
@@ -105,11 +110,12 @@ class Coordinator:
         """The fitting node with the most free slots that has room; the oldest if equal."""
         best: Node | None = None
         for node in self._fitting(waiting):
-            room = node.slots
-            if waiting.worker in node.pace and not self._long_waits(node, queues.classes):
-                room += node.ahead
-            if node.lots < room and (
-                best is None or node.slots - node.lots > best.slots - best.lots
+            if best is not None and node.slots - node.lots <= best.slots - best.lots:
+                continue
+            if node.lots < node.slots or (
+                node.lots < node.slots + node.ahead
+                and waiting.worker in node.pace
+                and not self._long_waits(node, queues.classes)
             ):
                 best = node
         return best
@@ -125,7 +131,7 @@ class Coordinator:
 
     def _share(self, waiting: JobClass, most: int) -> int:
         """Queued jobs for one lot: at most so many, but some are left for every free slot."""
-        if most == 1:
+        if most == 1 or waiting.count == 1:
             return 1
         rooms = sum(
             max(0, other.slots + other.ahead - other.lots) for other in self._fitting(waiting)

@@ -70,14 +70,13 @@ class Planning:
             self._assign_to(session, group)
 
     def _assign_to(self, session: int, runs: list[RunRecord]) -> None:
-        assignment = self._scribe.state.next_assignment
-        name = self._desk.peers[session].name if session else "resident"
-        numbers = array("I", [run.number for run in runs])
-        self._scribe.write([Assigned(assignment, name, numbers)])
         if session == RESIDENT:
             for run in runs:
                 self._plan_here(run)
             return
+        assignment = self._scribe.state.next_assignment
+        numbers = array("I", [run.number for run in runs])
+        self._scribe.write([Assigned(assignment, self._desk.peers[session].name, numbers)])
         batch: list[AssignedRun] = []
         blobs: list[bytes] = []
         size = 0
@@ -192,8 +191,6 @@ class Planning:
         self._settled.pop(run.number, None)
         if (session := self.owner[run.number]) != RESIDENT:
             self._tell(session, Withdraw(array("I", [run.number])))
-            assignment = self._scribe.state.next_assignment
-            self._scribe.write([Assigned(assignment, "resident", array("I", [run.number]))])
             self.owner[run.number] = RESIDENT
         known = bytearray(_known(run) or bytes(run.header.jobs))
         for job in open_jobs:

@@ -12,6 +12,8 @@ from pypelinin.wire.codec import Envelope, Record
 from pypelinin.wire.definitions import is_kept, value_name
 from pypelinin.wire.rows import Forgotten, Released
 
+_LETS_GO = frozenset((Released, Forgotten))
+
 
 class Scribe:
     """The commands of one turn; shared by all parts of the Router."""
@@ -24,21 +26,20 @@ class Scribe:
     def write(self, rows: Iterable[Record]) -> None:
         """Rows to the journal and into the state, in this order."""
         for row in rows:
-            unneeded = self._unneeded(row)
+            unneeded = self._unneeded(row) if type(row) in _LETS_GO else None
             self.state.apply(row)
             self.commands.append(Write(self.state.lsn, row))
-            self.drop(unneeded)
+            if unneeded:
+                self.drop(unneeded)
 
     def _unneeded(self, row: Record) -> list[str]:
         """Kept values that nobody asks for once *row* is a fact."""
         runs = self.state.runs.by_number
-        match row:
-            case Released(number, jobs):
-                results = runs[number].results
-                return [value_name(results[job]) for job in jobs if is_kept(results.get(job))]
-            case Forgotten(numbers):
-                return [runs[number].id for number in numbers]
-        return []
+        if isinstance(row, Released):
+            results = runs[row.number].results
+            return [value_name(results[job]) for job in row.jobs if is_kept(results.get(job))]
+        assert isinstance(row, Forgotten)
+        return [runs[number].id for number in row.runs]
 
     def drop(self, names: Iterable[str]) -> None:
         """Let kept values go when all that is written is durable."""

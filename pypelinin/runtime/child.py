@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import select
 import socket
 import sys
 import time
@@ -166,8 +167,15 @@ class Slot:
         unpacker = msgpack.Unpacker(
             raw=False, max_buffer_size=_MESSAGE_MAX, strict_map_key=False, use_list=True
         )
-        while data := self.link.recv(1 << 20):
-            unpacker.feed(data)
+        buffer = memoryview(bytearray(1 << 18))
+        poller = select.poll()
+        poller.register(self.link, select.POLLIN)
+        while True:
+            poller.poll()
+            count = self.link.recv_into(buffer)
+            if not count:
+                return
+            unpacker.feed(buffer[:count])
             for message in unpacker:
                 kind = message.pop(0)
                 if kind == "lot":

@@ -29,6 +29,7 @@ from pypelinin.cluster.slots import (
 )
 from pypelinin.machine import Event, record
 from pypelinin.runtime.outcomes import Outcomes, failure
+from pypelinin.wire.codec import pack_plain
 from pypelinin.wire.definitions import NO_PLACE, Failure, ValuePlace
 
 LOOK_INTERVAL_S = 0.001
@@ -86,6 +87,8 @@ class Slots:
         self._control: socket.socket | None = None
         self._forks: deque[tuple[_Slot, socket.socket]] = deque()
         self._pending: list[Event] = []
+        self._buffer = memoryview(bytearray(1 << 18))
+        """For what slots write: to make one costs ten times as much as a read."""
 
     # --- doing -------------------------------------------------------------------------
 
@@ -187,7 +190,7 @@ class Slots:
             self._send(slot, ["monitoring", sample])
 
     def _send(self, slot: _Slot, message: object) -> None:
-        data = msgpack.packb(message, use_bin_type=True)
+        data = pack_plain(message)
         slot.outbox = memoryview(data if slot.outbox is None else bytes(slot.outbox) + data)
         self._flush(slot)
 
@@ -234,18 +237,18 @@ class Slots:
     def _read_slot(self, slot: _Slot, now: float) -> list[Event]:
         while True:
             try:
-                data = slot.link.recv(1 << 18)
+                count = slot.link.recv_into(self._buffer)
             except (BlockingIOError, ConnectionError):
                 break
-            if not data:
+            if not count:
                 slot.look_at = float("inf")  # closed: the nursery will say how it ended
                 break
             try:
-                slot.unpacker.feed(data)
+                slot.unpacker.feed(self._buffer[:count])
             except msgpack.BufferFull:
                 self._distrust(slot)
                 break
-            if len(data) < 1 << 18:
+            if count < len(self._buffer):
                 break
         return self._outcomes(slot, now)
 

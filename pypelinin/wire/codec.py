@@ -232,7 +232,8 @@ _packer = msgpack.Packer(use_bin_type=True)
 
 def pack_plain(value: object) -> bytes:
     """Plain data (None, bool, int, float, str, bytes, lists, maps) as msgpack."""
-    return typing.cast(bytes, msgpack.packb(value, use_bin_type=True))
+    packed: bytes = _packer.pack(value)
+    return packed
 
 
 def _counting(items_max: int) -> Callable[[Any], Any]:
@@ -283,14 +284,16 @@ def unpack_plain(
 
 def pack_record(record: Record) -> bytes:
     """One record as bytes, to be read by `unpack_record` of the same class."""
-    return typing.cast(bytes, _packer.pack(_schema(type(record)).row(record)))
+    packed: bytes = _packer.pack(_schema(type(record)).row(record))
+    return packed
 
 
 def unpack_record(
     cls: type[R], data: bytes, bytes_max: int = HEAD_BYTES_MAX, *, own: bool = False
 ) -> R:
     """The record behind *data*. Raises BadMessage."""
-    return typing.cast(R, _schema(cls).build(unpack_plain(data, bytes_max, own=own)))
+    found: R = _schema(cls).build(unpack_plain(data, bytes_max, own=own))
+    return found
 
 
 @lru_cache(maxsize=512)
@@ -304,13 +307,15 @@ def unpack_again(cls: type[R], data: bytes, bytes_max: int) -> R:
     The record is shared, so nobody may change its arrays.
     """
     if len(data) < 4096:
-        return typing.cast(R, _unpack_small(typing.cast(Any, cls), data))
+        found: R = _unpack_small(cls, data)  # type: ignore[arg-type]  # a class is hashable
+        return found
     return unpack_record(cls, data, bytes_max)
 
 
 def pack_tagged(tag: object, record: Record) -> bytes:
     """A record behind a tag that tells its class."""
-    return typing.cast(bytes, _packer.pack((tag, _schema(type(record)).row(record))))
+    packed: bytes = _packer.pack((tag, _schema(type(record)).row(record)))
+    return packed
 
 
 def unpack_tagged(classes: Mapping[Any, type[Record]], data: bytes, bytes_max: int) -> Record:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pypelinin.errors import ValueLost
-from pypelinin.runtime.value_files import Reference, ValueFiles, reference
+from pypelinin.runtime.value_files import FRESH_S, Reference, ValueFiles, reference
 
 RUN = "a" * 32
 
@@ -54,8 +54,27 @@ def test_a_flipped_byte_is_noticed(files: ValueFiles) -> None:
     content = bytearray(path.read_bytes())
     content[77] ^= 1
     path.write_bytes(content)
+    long_ago = time.time() - 2 * FRESH_S
+    os.utime(path, (long_ago, long_ago))
     with pytest.raises(ValueLost, match="not what was written"):
         files.get(packed)
+
+
+@pytest.mark.parametrize("uptime_s", [5.0, 1e9])
+def test_what_was_written_before_the_machine_started_is_not_fresh(
+    uptime_s: float, files: ValueFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (packed,) = files.put(f"{RUN}/1-1", [[b"abc" * 50_000]], durable=False)
+    path = files.root / RUN / "1-1"
+    path.write_bytes(b"x" * 150_000)
+    just_now = time.time() - 10
+    os.utime(path, (just_now, just_now))
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: uptime_s)
+    if uptime_s > 10:  # nothing but a restart could have spoiled it
+        assert len(files.get(packed)) == 150_000
+    else:
+        with pytest.raises(ValueLost, match="not what was written"):
+            files.get(packed)
 
 
 def test_a_cut_file_is_noticed(files: ValueFiles) -> None:
