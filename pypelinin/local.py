@@ -47,8 +47,9 @@ from pypelinin.runtime.daemons import recovered
 from pypelinin.runtime.foreign import ForeignSlots, as_engine, default_slots
 from pypelinin.runtime.journal import Journal
 from pypelinin.runtime.node import StoreSpec, store_spec
+from pypelinin.runtime.sealing import Sealer
 from pypelinin.runtime.slots import Setup, Slots
-from pypelinin.runtime.value_files import ValueFiles
+from pypelinin.runtime.value_files import ValueFiles, this_start
 from pypelinin.runtime.values import check_plain
 from pypelinin.wire.codec import Envelope
 from pypelinin.wire.definitions import ValuePlace
@@ -105,6 +106,7 @@ class Machines:
             "",
             0,
             directory is not None,
+            this_start(),
         )
         self._files = ValueFiles(self._place.directory)
         self._router, first = self._recovered(directory, wall - now)
@@ -121,6 +123,7 @@ class Machines:
         """Somebody called `wake`: who waits looks up."""
         self._waking = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._sealer = Sealer(Path(self._place.directory)) if directory else None
         self._obey_router(first)
 
     def _recovered(
@@ -279,6 +282,8 @@ class Machines:
         if self._wake_write < 0:
             return
         self._slots.close()
+        if self._sealer is not None:
+            self._sealer.close()
         if self._journal is not None:
             self._journal.close()
         with self._waking:  # the numbers may be another file's soon

@@ -194,7 +194,7 @@ class Slot:
         modules: list[str],
         store: Any,
         configuration: dict[str, Any],
-        values: Sequence[Any] = ("", "", 0, False, ""),
+        values: Sequence[Any] = ("", "", 0, False, "", ""),
     ) -> list[Any]:
         """Import what the user gave; returns ["started", worker names, failure or None]."""
         *place, host = values

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 
 from pypelinin.errors import ClusterError
-from pypelinin.runtime.value_files import PROBE, ValueFiles
+from pypelinin.runtime.value_files import PROBE, ValueFiles, this_start
 from pypelinin.wire.definitions import ValuePlace
 
 WATCH_S = 1.0
@@ -40,7 +40,7 @@ class ServedValues:
             opened.write(self._probe)
         port = self._serve(self._last_port())
         (self._directory / PORT).write_text(port)
-        return ValuePlace(str(self._directory), self._probe, int(port), durable)
+        return ValuePlace(str(self._directory), self._probe, int(port), durable, this_start())
 
     def _last_port(self) -> str:
         """Clients go on where they were after a restart, if the port is still free."""

@@ -103,7 +103,9 @@ class Slots:
         self._slots[number] = slot
         setup = self.setup
         place = setup.place
-        values = [place.directory, place.probe, place.port, place.durable, setup.host]
+        values = [
+            place.directory, place.probe, place.port, place.durable, place.start, setup.host,
+        ]  # fmt: skip
         self._send(
             slot,
             ["setup", setup.path, setup.workers, setup.store, setup.configuration, values],

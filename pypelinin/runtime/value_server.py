@@ -5,7 +5,7 @@ and ends with its standard input. Values cross in parts of 1 MiB over a connecti
 own, so that they hold up no message.
 
 Requests: [id, probe, "put", name, offset, part], [id, probe, "close", name, size] and
-[id, probe, "get", name, offset, size]; answers: [id, "", data] or [id, what is wrong].
+[id, probe, "get", name, offset, size, check]; answers: [id, "", data] or [id, what is wrong].
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from pathlib import Path
 import zmq
 
 from pypelinin.errors import ClusterError, ValueLost
-from pypelinin.runtime.value_files import Reference, ValueFiles, checked, reference
+from pypelinin.runtime.sealing import Sealer
+from pypelinin.runtime.value_files import (
+    Reference,
+    ValueFiles,
+    checked,
+    reference,
+    seal,
+    this_start,
+)
 from pypelinin.runtime.values import Piece
 
 PART_BYTES = 1024 * 1024
@@ -56,10 +64,9 @@ class Server:
 
     def _do(self, peer: bytes, verb: bytes, name: bytes, rest: list[bytes]) -> bytes:
         if verb == b"get":
-            offset, size = int(rest[0]), int(rest[1])
-            with open(self._files._path(name.decode()), "rb") as file:
-                file.seek(offset)
-                return file.read(max(0, min(size, PART_BYTES)))
+            offset, size, check = int(rest[0]), int(rest[1]), rest[2].decode()
+            size = max(0, min(size, PART_BYTES))
+            return self._files.part(Reference(name.decode(), offset, size, check))
         if verb == b"put":
             file_number = self._open.get((peer, name)) or self._create(peer, name)
             os.pwrite(file_number, rest[1], int(rest[0]))
@@ -91,7 +98,7 @@ class Server:
         try:
             if os.fstat(number).st_size != size:
                 raise ValueError("parts are missing")
-            os.fsync(number)
+            seal(number)
         finally:
             os.close(number)
         part.rename(self._files._path(name.decode()))
@@ -116,11 +123,12 @@ def serve(directory: str, probe: str, address: str) -> None:
         poller = zmq.Poller()
         poller.register(server, zmq.POLLIN)
         poller.register(sys.stdin.fileno(), zmq.POLLIN)
-        while sys.stdin.fileno() not in (ready := dict(poller.poll())):
-            if server in ready:
-                peer, *frames = server.recv_multipart()
-                with contextlib.suppress(zmq.Again):
-                    server.send_multipart([peer, *found.answer(peer, frames)], zmq.NOBLOCK)
+        with Sealer(Path(directory)):
+            while sys.stdin.fileno() not in (ready := dict(poller.poll())):
+                if server in ready:
+                    peer, *frames = server.recv_multipart()
+                    with contextlib.suppress(zmq.Again):
+                        server.send_multipart([peer, *found.answer(peer, frames)], zmq.NOBLOCK)
     context.term()
 
 
@@ -157,7 +165,7 @@ class RemoteValues:
                         part = bytes(view[at : at + PART_BYTES])
                         yield [b"put", name.encode(), b"%d" % (size + at), part]
                     size += len(view)
-                kept.append(Reference(name, begin, size - begin, crc))
+                kept.append(Reference(name, begin, size - begin, f"{crc:08x}"))
 
         for _ in self._ask(requests()):
             pass
@@ -174,7 +182,7 @@ class RemoteValues:
         ends = range(0, kept.size, PART_BYTES)
         requests = (
             [b"get", kept.name.encode(), b"%d" % (kept.offset + at),
-             b"%d" % min(PART_BYTES, kept.size - at)]
+             b"%d" % min(PART_BYTES, kept.size - at), kept.check.encode()]
             for at in ends
         )  # fmt: skip
         for number, part in self._ask(requests):
@@ -264,7 +272,9 @@ class Cache:
             size -= stat.st_size
 
     def _path(self, kept: Reference) -> Path:
-        return self._root / f"{kept.name.replace('/', '-')}-{kept.offset}-{kept.crc:08x}"
+        # copies are not synced: what is not summed is good until this machine restarts
+        check = kept.check if kept.summed else kept.check + this_start()
+        return self._root / f"{kept.name.replace('/', '-')}-{kept.offset}-{check}"
 
 
 if __name__ == "__main__":

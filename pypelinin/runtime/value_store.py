@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pypelinin.errors import DefinitionError
-from pypelinin.runtime.value_files import PROBE, ValueFiles
+from pypelinin.runtime.value_files import PROBE, NotSealed, ValueFiles, this_start
 from pypelinin.runtime.values import Piece
 from pypelinin.wire.definitions import INLINE_BYTES_MAX, ValuePlace, is_kept
 
@@ -40,6 +40,7 @@ class Values:
         self.place = place
         self._host = host
         self._store: ValueStore | None = None
+        self._other: ValueStore | None = None
 
     @property
     def store(self) -> ValueStore:
@@ -51,21 +52,25 @@ class Values:
     def _found(self) -> ValueStore:
         place = self.place
         if place.directory and is_readable(place):
-            return ValueFiles(place.directory, passing=not (place.probe or place.durable))
+            return ValueFiles(place.directory, place.start)
         if not place.port:
             raise DefinitionError(
                 f"A value of more than {INLINE_BYTES_MAX:,} bytes needs a Router that keeps "
                 "values; this one keeps none."
             )
+        return self._served()
+
+    def _served(self) -> ValueStore:
         from pypelinin.runtime.value_server import RemoteValues  # zmq: only where it is needed
 
-        return RemoteValues(f"tcp://{self._host}:{place.port}", place.probe)
+        return RemoteValues(f"tcp://{self._host}:{self.place.port}", self.place.probe)
 
     def close(self) -> None:
         """Let go of the way to the store; the next use finds it again."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        for store in (self._store, self._other):
+            if store is not None:
+                store.close()
+        self._store = self._other = None
 
     def keep(self, name: str, pieces: Sequence[Piece], inline_max: int = INLINE_BYTES_MAX) -> bytes:
         """A packed value of this process as it travels. Raises DefinitionError, OSError."""
@@ -94,7 +99,16 @@ class Values:
 
     def open(self, packed: bytes | memoryview) -> bytes | memoryview:
         """The packed value itself. Raises ValueLost."""
-        return self.store.get(bytes(packed)) if is_kept(packed) else packed
+        if not is_kept(packed):
+            return packed
+        try:
+            return self.store.get(bytes(packed))
+        except NotSealed:
+            if not self.place.port or self.place.start == this_start():
+                raise
+            # the directory is shared with the machine that has it: only there they can tell
+            self._other = self._other or self._served()
+            return self._other.get(bytes(packed))
 
 
 def size_of(pieces: Iterable[Piece]) -> int:

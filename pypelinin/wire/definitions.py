@@ -148,6 +148,8 @@ class ValuePlace(Record):
     port: int
     durable: bool
     """Whether arguments are to be on the disk before a run is submitted."""
+    start: str = ""
+    """Since which start of the Router's machine; see `runtime.value_files`."""
 
 
 NO_PLACE = ValuePlace("", "", 0, False)

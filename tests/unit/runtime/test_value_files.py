@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from pathlib import Path
 
 import pytest
 
 from pypelinin.errors import ValueLost
-from pypelinin.runtime.value_files import FRESH_S, Reference, ValueFiles, reference
+from pypelinin.runtime import value_files
+from pypelinin.runtime.value_files import (
+    NotSealed,
+    Reference,
+    ValueFiles,
+    is_sealed,
+    reference,
+    seal,
+    this_start,
+)
 
 RUN = "a" * 32
 
@@ -25,8 +35,9 @@ def test_what_is_put_is_what_comes_back(files: ValueFiles) -> None:
     assert [bytes(files.get(packed)) for packed in kept] == [b"onetwo", b"x" * 100_000, b"three"]
 
 
-def test_a_reference_comes_back_as_it_was() -> None:
-    kept = Reference("run/1-2a", 4096, 17, 0xDEADBEEF)
+@pytest.mark.parametrize("check", ["deadbeef", "@deadbeef"])
+def test_a_reference_comes_back_as_it_was(check: str) -> None:
+    kept = Reference("run/1-2a", 4096, 17, check)
     assert reference(kept.pack()) == kept
     assert "17 bytes" in str(kept)
     assert "deadbeef" in str(kept)
@@ -35,7 +46,8 @@ def test_a_reference_comes_back_as_it_was() -> None:
 @pytest.mark.parametrize(
     "packed",
     [b"v", b"vx", b"v../secret|0|1|00", b"v/etc/passwd|0|1|00", b"va/../b|0|1|00",
-     b"va/b|-1|1|00", b"va/b|0|0|00", b"va/b|0|one|00", b"va/b/c|0|1|00", b"v\xff/b|0|1|00"],
+     b"va/b|-1|1|00000000", b"va/b|0|0|00000000", b"va/b|0|one|00000000", b"va/b|0|1|00",
+     b"va/b/c|0|1|00000000", b"v\xff/b|0|1|00000000", b"va/b|0|1|@../../x"],
 )  # fmt: skip
 def test_what_is_no_reference_is_refused(packed: bytes, files: ValueFiles) -> None:
     with pytest.raises(ValueLost, match="no name of a kept value"):
@@ -54,27 +66,54 @@ def test_a_flipped_byte_is_noticed(files: ValueFiles) -> None:
     content = bytearray(path.read_bytes())
     content[77] ^= 1
     path.write_bytes(content)
-    long_ago = time.time() - 2 * FRESH_S
-    os.utime(path, (long_ago, long_ago))
     with pytest.raises(ValueLost, match="not what was written"):
         files.get(packed)
 
 
-@pytest.mark.parametrize("uptime_s", [5.0, 1e9])
-def test_what_was_written_before_the_machine_started_is_not_fresh(
-    uptime_s: float, files: ValueFiles, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def here(tmp_path: Path) -> ValueFiles:
+    """On the machine that has the disk."""
+    return ValueFiles(tmp_path / "values", this_start())
+
+
+def restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(value_files, "this_start", lambda: "@0other00")
+
+
+def test_what_is_not_synced_counts_until_the_machine_restarts(
+    here: ValueFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (packed,) = files.put(f"{RUN}/1-1", [[b"abc" * 50_000]], durable=False)
-    path = files.root / RUN / "1-1"
-    path.write_bytes(b"x" * 150_000)
-    just_now = time.time() - 10
-    os.utime(path, (just_now, just_now))
-    monkeypatch.setattr(time, "clock_gettime", lambda clock: uptime_s)
-    if uptime_s > 10:  # nothing but a restart could have spoiled it
-        assert len(files.get(packed)) == 150_000
-    else:
-        with pytest.raises(ValueLost, match="not what was written"):
-            files.get(packed)
+    (packed,) = here.put(f"{RUN}/1-1", [[b"abc" * 50_000]], durable=False)
+    assert not reference(packed).summed
+    assert bytes(here.get(packed)) == b"abc" * 50_000
+    restarted(monkeypatch)
+    with pytest.raises(NotSealed, match="not on the disk when the machine restarted"):
+        here.get(packed)
+
+
+def test_what_is_sealed_counts_longer(here: ValueFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    (packed,) = here.put(f"{RUN}/1-1", [[b"abc" * 50_000]], durable=False)
+    with open(here.root / RUN / "1-1", "rb") as file:
+        seal(file.fileno())
+    restarted(monkeypatch)
+    assert bytes(here.get(packed)) == b"abc" * 50_000
+
+
+@pytest.mark.parametrize(("start", "durable"), [("", False), ("@ffffffff", False), (None, True)])
+def test_what_is_synced_or_of_another_machine_is_summed(
+    start: str | None, durable: bool, tmp_path: Path
+) -> None:
+    files = ValueFiles(tmp_path / "values", this_start() if start is None else start)
+    (packed,) = files.put(f"{RUN}/1-1", [[b"abc" * 50_000]], durable=durable)
+    assert reference(packed).check == f"{zlib.crc32(b'abc' * 50_000):08x}"
+    assert is_sealed(os.stat(files.root / RUN / "1-1")) == durable
+
+
+def test_a_name_that_was_sealed_before_is_written_anew(here: ValueFiles) -> None:
+    here.put(f"{RUN}/1-1", [[b"old" * 50_000]], durable=True)
+    (packed,) = here.put(f"{RUN}/1-1", [[b"new" * 50_000]], durable=False)
+    assert not is_sealed(os.stat(here.root / RUN / "1-1"))
+    assert bytes(here.get(packed)[:3]) == b"new"
 
 
 def test_a_cut_file_is_noticed(files: ValueFiles) -> None:
@@ -130,12 +169,3 @@ def test_a_full_disk_leaves_no_half_file(files: ValueFiles) -> None:
     with pytest.raises(OSError, match="No space"):
         files.put(f"{RUN}/1-1", values(), durable=False)  # type: ignore[arg-type]
     assert not (files.root / RUN / "1-1").exists()
-
-
-def test_passing_values_are_checked_by_their_size(tmp_path: Path) -> None:
-    files = ValueFiles(tmp_path / "values", passing=True)
-    (packed,) = files.put(f"{RUN}/1-1", [[b"abc" * 50_000]], durable=False)
-    assert bytes(files.get(packed)) == b"abc" * 50_000
-    os.truncate(files.root / RUN / "1-1", 100)
-    with pytest.raises(ValueLost, match="cut off"):
-        files.get(packed)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pypelinin.errors import ValueLost
-from pypelinin.runtime import value_server
+from pypelinin.runtime import value_files, value_server
 from pypelinin.runtime.served_values import ServedValues
-from pypelinin.runtime.value_files import ValueFiles, reference
+from pypelinin.runtime.value_files import ValueFiles, reference, this_start
 from pypelinin.runtime.value_server import PART_BYTES, Cache, RemoteValues, Server
 from pypelinin.wire.definitions import ValuePlace
 
@@ -124,7 +124,7 @@ def test_an_answer_is_never_larger_than_a_part(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "1").write_bytes(bytes(3 * PART_BYTES))
     server = Server(str(tmp_path), "probe")
-    answer = server.answer(b"peer", frames(b"get", b"run/1", b"0", b"99999999"))
+    answer = server.answer(b"peer", frames(b"get", b"run/1", b"0", b"99999999", b"00000000"))
     assert len(answer[2]) == PART_BYTES
 
 
@@ -134,7 +134,7 @@ def test_the_cache_drops_the_oldest(tmp_path: Path) -> None:
     kept = [files.put(f"{RUN}/{i}", [[b"x" * 100]], durable=False)[0] for i in range(3)]
     for age, packed in enumerate(kept):
         cache.put(packed, memoryview(b"x" * 100))
-        path = tmp_path / f"{RUN}-{reference(packed).name[-1]}-0-{reference(packed).crc:08x}"
+        path = tmp_path / f"{RUN}-{reference(packed).name[-1]}-0-{reference(packed).check}"
         if path.exists():
             os.utime(path, (1000 + age, 1000 + age))
     assert cache.get(kept[0]) is None
@@ -151,3 +151,25 @@ def test_a_copy_that_another_process_dropped_meanwhile_is_passed_over(tmp_path: 
     cache.put(packed, memoryview(b"x" * 100))
     assert not (tmp_path / "1").exists()
     assert cache.get(packed) is not None
+
+
+def test_what_its_machine_has_not_synced_is_served_until_that_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (packed,) = ValueFiles(tmp_path, this_start()).put(f"{RUN}/1", [[b"x" * 100]], durable=False)
+    request = [f"{RUN}/1".encode(), b"0", b"100", reference(packed).check.encode()]
+    server = Server(str(tmp_path), "probe")
+    assert server.answer(b"peer", frames(b"get", *request))[2] == b"x" * 100
+    monkeypatch.setattr(value_files, "this_start", lambda: "@0other00")
+    assert b"when the machine restarted" in server.answer(b"peer", frames(b"get", *request))[1]
+
+
+def test_a_copy_of_what_is_not_summed_counts_until_this_machine_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (packed,) = ValueFiles(tmp_path, this_start()).put(f"{RUN}/1", [[b"x" * 100]], durable=False)
+    cache = Cache(tmp_path / "cache")
+    cache.put(packed, memoryview(b"x" * 100))
+    assert cache.get(packed) == b"x" * 100
+    monkeypatch.setattr(value_server, "this_start", lambda: "@0other00")
+    assert cache.get(packed) is None
