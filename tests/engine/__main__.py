@@ -1,8 +1,10 @@
 """Campaigns by hand; their last figures stand in docs/engine.md.
 
 python -m tests.engine exhaustive --jobs 4 --policies ALWAYS OUTPUT EPHEMERAL
-python -m tests.engine few --jobs 5                  at most one change and one deletion
+python -m tests.engine few --jobs 5 --policies ALWAYS OUTPUT EPHEMERAL
+    at most one change, one deletion and one failure
 python -m tests.engine sample --jobs 6 --seeds 10000000 --processes 2
+    10,000,000 are 3 hours on two cores: --first SEED goes on where a part ended
 python -m tests.engine wild --jobs 6 --seeds 1000000
 """
 

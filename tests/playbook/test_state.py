@@ -25,7 +25,7 @@ from pypelinin.wire.rows import (
     pack_row,
     unpack_row,
 )
-from tests.playbook.scene import Node, Scene, chain, ints, run_id, state_with, wide
+from tests.playbook.scene import Node, Planner, Scene, chain, ints, run_id, state_with, wide
 
 
 def replayed(scene: Scene) -> State:
@@ -38,7 +38,7 @@ def replayed(scene: Scene) -> State:
 
 def lived() -> Scene:
     """A life with every kind of row but GivenUp."""
-    scene = Scene(Limits(history_runs_max=1))
+    scene = Scene(Limits(history_runs_max=1, resident_jobs_max=3))
     node = Node(scene, slots=3)
     node.join()
     scene.submit(chain("A", "B", "C", retries=1), 1)
@@ -58,6 +58,8 @@ def lived() -> Scene:
     node.join()
     scene.submit(wide(2, "B"), 3)
     scene.wait(11.0)
+    Planner(scene, "p").join()
+    scene.submit(wide(4, "B"), 4)
     return scene
 
 
@@ -86,7 +88,7 @@ def test_a_replay_goes_on_with_the_same_numbers() -> None:
     assert state.next_node == scene.state.next_node
     assert state.next_assignment == scene.state.next_assignment
     assert state.attempts.next_attempt == scene.state.attempts.next_attempt
-    assert state.runs.next_number == 4
+    assert state.runs.next_number == 5
 
 
 def test_a_digest_tells_states_apart() -> None:

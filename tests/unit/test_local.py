@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pypelinin
-from pypelinin import Job, LocalRunner, Pipeline, run, shell
+from pypelinin import Job, LocalRunner, Pipeline, local, run, shell
 from pypelinin.errors import (
     ClusterError,
     DefinitionError,
@@ -259,3 +261,21 @@ def test_a_hidden_job_is_told() -> None:
 
 def test_text_that_is_not_utf_8() -> None:
     assert run(Job(len, args=("\udcff",))) == 1
+
+
+@pytest.mark.parametrize(("linger_s", "commits"), [(5.0, 1), (0.0, 2)])
+def test_the_answer_of_a_job_that_has_just_begun_waits_for_its_outcome(
+    linger_s: float, commits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LINGER_S", linger_s)
+
+    def groups() -> int:
+        with contextlib.closing(sqlite3.connect(tmp_path / "journal.sqlite")) as database:
+            (found,) = database.execute("SELECT COUNT(*) FROM rows").fetchone()
+            return int(found)
+
+    with LocalRunner(1, directory=tmp_path) as runner:
+        runner.run(Pipeline([Job(int)]))  # the slot has started
+        before = groups()
+        runner.run(Pipeline([Job(int)]))
+        assert groups() - before == commits

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pypelinin.errors import DefinitionError
-from pypelinin.runtime.value_files import PROBE
+from pypelinin.runtime import value_files, value_store
+from pypelinin.runtime.served_values import ServedValues
+from pypelinin.runtime.value_files import PROBE, NotSealed
 from pypelinin.runtime.value_store import Values
 from pypelinin.runtime.values import pack_pieces, unpack_value
 from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, ValuePlace
@@ -46,3 +49,21 @@ def test_a_directory_with_another_probe_is_another_clusters(tmp_path: Path) -> N
         Values(ValuePlace(str(tmp_path), "mine", 0, False)).keep(f"{RUN}/1-1", [b"x" * 100_000])
     (tmp_path / PROBE).write_text("mine")
     Values(ValuePlace(str(tmp_path), "mine", 0, False)).keep(f"{RUN}/1-1", [b"x" * 100_000])
+
+
+def test_a_machine_that_shares_the_directory_asks_the_one_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = ServedValues(tmp_path / "values", "127.0.0.1")
+    try:
+        place = served.start("c" * 32, durable=True)
+        packed = Values(place).keep(f"{RUN}/1-1", [b"x" * 100_000])
+        for module in (value_files, value_store):  # as seen from another machine
+            monkeypatch.setattr(module, "this_start", lambda: "@0other00")
+        values = Values(place)
+        assert bytes(values.open(packed)) == b"x" * 100_000
+        values.close()
+        with pytest.raises(NotSealed):
+            Values(replace(place, port=0)).open(packed)
+    finally:
+        served.close()
