@@ -132,6 +132,11 @@ class PipelineManager(Requests):
         listed = list(pipelines)
         seen: set[int] = set()
         for pipeline in listed:
+            if not isinstance(pipeline, Pipeline):
+                raise DefinitionError(
+                    f"{pipeline!r} is no Pipeline.",
+                    remedy="Make one of it, Pipeline([job]); pypelinin.run takes jobs as they are.",
+                )
             if pipeline.id is not None or id(pipeline) in seen:
                 raise DefinitionError(
                     f"This pipeline was started before, as run {pipeline.id}.",
@@ -274,7 +279,7 @@ class PipelineManager(Requests):
         queue_anyway: bool = False,
     ) -> list[Pipeline]:
         """`start` (or `start_all`) and `wait`."""
-        listed = [pipelines] if isinstance(pipelines, Pipeline) else list(pipelines)
+        listed = list(pipelines) if isinstance(pipelines, Sequence) else [pipelines]
         self.start_all(listed, queue_anyway=queue_anyway)
         return self.wait(listed, timeout, progress=progress, raise_on_failure=raise_on_failure)
 

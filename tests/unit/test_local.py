@@ -279,3 +279,9 @@ def test_the_answer_of_a_job_that_has_just_begun_waits_for_its_outcome(
         before = groups()
         runner.run(Pipeline([Job(int)]))
         assert groups() - before == commits
+
+
+@pytest.mark.parametrize("verb", ["start", "run"])
+def test_a_job_where_a_pipeline_belongs_is_told(verb: str) -> None:
+    with LocalRunner(1) as runner, pytest.raises(DefinitionError, match="<Job int> is no Pipeline"):
+        getattr(runner, verb)(Job(int))
