@@ -158,7 +158,7 @@ class Oracle:
         found = []
         for up, names, tolerant in self.case[number].reads:
             found.append((up, names, tolerant))
-            if self.case[up].policy.recipe:
+            if self.case[up].policy.recipe and not (tolerant and self.broken(up)):
                 found += [(n, o, ok or tolerant) for n, o, ok in self._needs(up)]
         return found
 
@@ -181,6 +181,10 @@ class Oracle:
                 not tolerant and self.decision[up] in ("rest", "keep") and self.ends[up] - {"well"}
             ):
                 sure = False  # it is there, unless somebody else wakes it and it breaks
+        for up, tolerant in self.case[number].after:
+            first = self.case[up].policy.eager and self.decision[up] == "run" and not tolerant
+            if first and "blocked" in self.ends[up]:
+                sure = False  # as for that one: time decides whether it breaks
         ends = {"blocked"} if ends else set()
         if not sure:
             ends.add("blocked")
@@ -231,6 +235,8 @@ class Oracle:
                     self.woken[up] = MAYBE
 
     def _wanted(self, number: int) -> str:
+        if number in self.unsure:
+            return MAYBE
         if self.decision[number] == "run":
             return YES if self._surely_wanted(number) else MAYBE
         return self.woken[number] if self.decision[number] == "rest" else NO

@@ -186,18 +186,32 @@ class LargeWorld(World):
         super().__init__(case)
         self.labels = list(self.names)
         self.known: dict[object, dict[int, tuple[Any, ...]]] = {}
+        self.pairs: dict[frozenset[int], frozenset[tuple[int, int]]] = {}
 
     def content(self, job: int, output: str, read: tuple[Any, ...]) -> int:
         return hash((self.labels[job], output, self.version[job], read))
 
-    def truth(self, job: int, output: str, broken: frozenset[int] = frozenset()) -> int:
-        memo = self.known.setdefault((tuple(self.version), broken), {})
+    def truths(self, job: int, output: str, broken: frozenset[int]) -> Iterator[int]:
+        """Only what *job* itself reads may have been read before it broke: there are few."""
+        if broken not in self.pairs:
+            self.pairs[broken] = frozenset(
+                (reader, up)
+                for reader, of in enumerate(self.case)
+                for up, _, tolerant in of.reads
+                if tolerant and up in broken
+            )
+        pairs = self.pairs[broken]
+        yield self.truth(job, output, pairs)
+        yield self.truth(job, output, frozenset(pair for pair in pairs if pair[0] != job))
+
+    def truth(self, job: int, output: str, without: frozenset[tuple[int, int]]) -> int:
+        memo = self.known.setdefault((tuple(self.version), without), {})
 
         def read(number: int) -> tuple[Any, ...]:
             if number not in memo:
                 memo[number] = tuple(
-                    None if up in broken and tolerant else self.content(up, name, read(up))
-                    for up, names, tolerant in self.case[number].reads
+                    None if (number, up) in without else self.content(up, name, read(up))
+                    for up, names, _ in self.case[number].reads
                     for name in names
                 )
             return memo[number]
@@ -209,6 +223,7 @@ class LargeWorld(World):
         super().grown(jobs, base, gained)
         self.labels += self.names[base:]
         self.known.clear()
+        self.pairs.clear()
 
     def whole(self) -> LargeWorld:
         """The case with all that it grew, numbered so that it can be declared at once."""
