@@ -12,7 +12,6 @@ import os
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 
 from pypelinin.runtime.value_files import is_sealed, seal, sync_directories
 
@@ -71,17 +70,6 @@ class Sealer:
         self._over.set()
         self._thread.join()
         self.seal()
-
-    def __enter__(self) -> Sealer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _sealed(path: str) -> bool:

@@ -123,7 +123,7 @@ def serve(directory: str, probe: str, address: str) -> None:
         poller = zmq.Poller()
         poller.register(server, zmq.POLLIN)
         poller.register(sys.stdin.fileno(), zmq.POLLIN)
-        with Sealer(Path(directory)):
+        with contextlib.closing(Sealer(Path(directory))):
             while sys.stdin.fileno() not in (ready := dict(poller.poll())):
                 if server in ready:
                     peer, *frames = server.recv_multipart()

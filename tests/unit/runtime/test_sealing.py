@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sealer(root: Path) -> Iterator[Sealer]:
-    with Sealer(root) as made:
+    with closing(Sealer(root)) as made:
         yield made
 
 
@@ -90,7 +91,7 @@ def test_what_is_no_whole_value_is_left_alone(name: str, root: Path, sealer: Sea
 
 
 def test_the_end_seals_all(root: Path) -> None:
-    with Sealer(root):
+    with closing(Sealer(root)):
         path = written(root)
     assert sealed(path)
 
@@ -98,7 +99,7 @@ def test_the_end_seals_all(root: Path) -> None:
 def test_it_works_by_itself(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "EVERY_S", 0.05)
     path = written(root)
-    with Sealer(root):
+    with closing(Sealer(root)):
         until(lambda: sealed(path), "the seal")
 
 
