@@ -92,8 +92,8 @@ class Oracle:
             self.prints[number] = self._fingerprint(number)
 
     def _is_unsure(self, number: int, job: JobCase) -> bool:
-        repeats = {n for n, decision in enumerate(self.decision) if decision in ("rest", "keep")}
-        shaky = {n for n in repeats if self.ends[n] - {"well"}} | self.unsure
+        troubled = {n for n, ends in enumerate(self.ends) if ends - {"well"} and not self.broken(n)}
+        shaky = troubled | self.unsure
         needs = self._needs(number)
         if any(up in shaky and (tolerant or up in self.unsure) for up, _, tolerant in needs):
             return True
@@ -158,7 +158,7 @@ class Oracle:
         found = []
         for up, names, tolerant in self.case[number].reads:
             found.append((up, names, tolerant))
-            if self.case[up].policy.recipe and not (tolerant and self.broken(up)):
+            if self.case[up].policy.recipe and not self.broken(up):
                 found += [(n, o, ok or tolerant) for n, o, ok in self._needs(up)]
         return found
 
@@ -177,10 +177,8 @@ class Oracle:
                 if "well" not in made:
                     return {"blocked"}
                 ends |= made - {"well"}
-            elif (
-                not tolerant and self.decision[up] in ("rest", "keep") and self.ends[up] - {"well"}
-            ):
-                sure = False  # it is there, unless somebody else wakes it and it breaks
+            elif not tolerant and self.ends[up] - {"well"}:
+                sure = False  # time decides whether it breaks: one that is there, by a repeat
         for up, tolerant in self.case[number].after:
             first = self.case[up].policy.eager and self.decision[up] == "run" and not tolerant
             if first and "blocked" in self.ends[up]:
@@ -218,6 +216,7 @@ class Oracle:
             any(up == number for up, _, _ in job.reads)
             and self.asked[other]
             and self.decision[other] != "blocked"
+            and "blocked" not in self.ends[other]
             and self._surely_wanted(other)
             for other, job in enumerate(self.case)
         )

@@ -151,28 +151,12 @@ def deep() -> Iterator[None]:
 
 
 class LargeOracle(Oracle):
-    """An Oracle that asks itself nothing twice, and is more exact about failures.
-
-    What a broken recipe reads is not needed, and who comes after a job that may or may not be
-    blocked cannot be sure of its own end.
-    """
+    """An Oracle that asks itself nothing twice."""
 
     def __init__(self, world: World, failing: frozenset[int]) -> None:
         super().__init__(world, failing)
         for name in ("_needs", "_surely_wanted", "_may_be_left"):
             setattr(self, name, cache(getattr(self, name)))
-
-    def _needs(self, number: int) -> list[Read]:
-        found: list[Read] = []
-        for up, names, tolerant in self.case[number].reads:
-            found.append((up, names, tolerant))
-            if self.case[up].policy.recipe and not self.broken(up):
-                found += [(n, o, ok or tolerant) for n, o, ok in self._needs(up)]
-        return found
-
-    def _is_unsure(self, number: int, job: JobCase) -> bool:
-        before = [up for up, _, _ in job.reads] + [up for up, _ in job.after]
-        return super()._is_unsure(number, job) or any(len(self.ends[up]) > 1 for up in before)
 
     def expect(self) -> Expected:
         with deep():
