@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from pypelinin.client.batches import Call, JobFuture, Options, compiled, resolve
 from pypelinin.client.conversation import Conversation
+from pypelinin.config import Limits
 from pypelinin.errors import ClusterError, DefinitionError, PypelininError
 from pypelinin.graph.job import checked_labels, checked_priority, checked_retries
 from pypelinin.ids import new_id
@@ -242,6 +243,8 @@ class _Thread:
         self._runs: dict[str, dict[int, JobFuture]] = {}
         self._keeping: dict[str, int] = {}
         """Bytes of large arguments by run whose results the Router still has."""
+        self._kept = 0
+        """Their sum."""
         self._returned = 0
         """Bytes of results that came since some were released."""
         self._count = 0
@@ -322,7 +325,8 @@ class _Thread:
                 self._manager.close()
 
     def _embedded(self) -> Conversation:
-        port = LocalPort(self._max_workers, directory=self._directory)
+        limits = Limits(history_runs_max=RUNS_MAX)  # nobody will ask for these runs
+        port = LocalPort(self._max_workers, directory=self._directory, limits=limits)
         return Conversation(port=port, limits=port.limits)
 
     def _turn(self, manager: Conversation) -> None:
@@ -349,7 +353,7 @@ class _Thread:
 
     @property
     def _has_room(self) -> bool:
-        if sum(self._keeping.values()) >= KEPT_OUT_MAX:
+        if self._kept >= KEPT_OUT_MAX:
             return False
         return not self._api or self._max_workers is None or self._count < self._max_workers
 
@@ -396,6 +400,7 @@ class _Thread:
         header, part = compiled(run, manager.submitter, batch, sent)
         if kept:
             self._keeping[run] = sum(map(size_of, large.values()))
+            self._kept += self._keeping[run]
         self._runs[run] = {job: call.future for job, call in enumerate(batch)}
         self._count += len(batch)
         for job, call in enumerate(batch):
@@ -435,7 +440,7 @@ class _Thread:
             if not futures:
                 del self._runs[run]
                 manager.forget(run)
-        large = self._returned >= RETURNED_MAX or any(self._keeping.values())
+        large = self._returned >= RETURNED_MAX or self._kept
         if large or len(self._keeping) >= RUNS_MAX:
             manager.release_results(self._taken())
 
@@ -444,7 +449,7 @@ class _Thread:
         self._returned = 0
         over = [run for run in self._keeping if run not in self._runs]
         for run in over:
-            del self._keeping[run]
+            self._kept -= self._keeping.pop(run)
         return over
 
     def _give_up(self, error: BaseException) -> None:

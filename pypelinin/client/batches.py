@@ -5,15 +5,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pypelinin.client.results import Outcome, error_of
 from pypelinin.graph import states
-from pypelinin.graph.fingerprint import digest
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.value_store import Values
 from pypelinin.runtime.values import Piece, unpack_value
-from pypelinin.wire.codec import pack_plain, pack_record
+from pypelinin.wire.codec import pack_plain, pack_record, pack_shared
 from pypelinin.wire.definitions import Details, Header, Kind, Structure, call_worker
 
 
@@ -93,11 +93,21 @@ def compiled(
         payloads.append(pack_plain([None, arguments]))
         size += len(payloads[-1])
         ends.append(size)
-    jobs = len(batch)
     joined = b"".join(payloads)
-    fingerprint = digest(run.encode())  # a batch is nobody's repetition
-    payload = Functions().header(b"m\xc0", functions)
-    header = Header(run, fingerprint, submitter, jobs, tuple(listed), payload, {})
-    structure = Structure(0, array("I", bytes(4 * (jobs + 1))), array("I"))
+    fingerprint = run.encode()  # a batch is nobody's repetition
+    payload = _header_payload(tuple(functions.items()))
+    header = Header(run, fingerprint, submitter, len(batch), tuple(listed), payload, {})
     details = Details(0, kind_of if len(listed) > 1 else array("I"), ends, joined)
-    return pack_record(header), (pack_record(structure), pack_record(details))
+    return pack_shared(header), (_edgeless(len(batch)), pack_shared(details))
+
+
+@lru_cache(maxsize=64)
+def _header_payload(functions: tuple[tuple[str, bytes], ...]) -> bytes:
+    """What each slot has to know of a run: its functions."""
+    return Functions().header(b"m\xc0", dict(functions))
+
+
+@lru_cache(maxsize=64)
+def _edgeless(jobs: int) -> bytes:
+    """So many jobs that wait for nothing."""
+    return pack_record(Structure(0, array("I", bytes(4 * (jobs + 1))), array("I")))

@@ -204,7 +204,7 @@ class Router:
                 self.scribe.say("warning", f"Node {name} did not come back.")
                 self._node_left(node, "did not come back")
         self.dispatch.due(now)
-        if now >= self._retention_at:
+        if now >= self._retention_at or self.state.runs.too_many:
             self._retention_at = now + 60.0
             self.scribe.write(self.state.runs.judge_retention(now + self._wall_offset_s, now))
         self.desk.ping(now)

@@ -44,6 +44,8 @@ from pypelinin.wire.rows import (
 )
 
 KINDS_MAX = 10_000
+SURPLUS_MAX = 1000
+"""Finished runs above what is kept of them, until they are forgotten together."""
 PARTS_MAX = 380
 """Each part of a run is two frames of the messages that describe it whole."""
 
@@ -181,6 +183,11 @@ class Runs:
             for run in runs
             if run.finished_at and run.results
         ]
+
+    @property
+    def too_many(self) -> bool:
+        """Whether so many runs finished that some should be forgotten soon."""
+        return len(self.finished_order) > self.limits.history_runs_max + SURPLUS_MAX
 
     def judge_retention(self, wall: float, now: float) -> list[Record]:
         """Finished runs that are too old or too many, and those that never became whole."""

@@ -12,13 +12,13 @@ records have at most ITEMS_MAX containers; opaque bytes travel as frames of thei
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import types
 import typing
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
@@ -296,9 +296,9 @@ def unpack_record(
     return found
 
 
-@lru_cache(maxsize=512)
-def _unpack_small(cls: Any, data: bytes) -> Any:
-    return unpack_record(cls, data)
+KEPT_BYTES_MAX = 4096
+KEPT_RECORDS_MAX = 512
+_kept: dict[tuple[type[Record], bytes], Any] = {}
 
 
 def unpack_again(cls: type[R], data: bytes, bytes_max: int) -> R:
@@ -306,10 +306,28 @@ def unpack_again(cls: type[R], data: bytes, bytes_max: int) -> R:
 
     The record is shared, so nobody may change its arrays.
     """
-    if len(data) < 4096:
-        found: R = _unpack_small(cls, data)  # type: ignore[arg-type]  # a class is hashable
-        return found
-    return unpack_record(cls, data, bytes_max)
+    found: R | None = _kept.get((cls, data))
+    if found is None:
+        found = unpack_record(cls, data, bytes_max)
+        _keep(cls, data, found)
+    return found
+
+
+def pack_shared(record: Record) -> bytes:
+    """`pack_record` of what may be read in this process, too: `unpack_again` finds *record*."""
+    data = pack_record(record)
+    _keep(type(record), data, record)
+    return data
+
+
+def _keep(cls: type[Record], data: bytes, record: Record) -> None:
+    """The newest ones; another thread may do the same."""
+    if len(data) > KEPT_BYTES_MAX:
+        return
+    _kept[cls, data] = record
+    if len(_kept) > KEPT_RECORDS_MAX:
+        with contextlib.suppress(StopIteration, RuntimeError):
+            _kept.pop(next(iter(_kept)), None)
 
 
 def pack_tagged(tag: object, record: Record) -> bytes:

@@ -39,6 +39,8 @@ class Oracle:
         """What a start of the job may end in: well, badly, blocked."""
         self.unsure: set[int] = set()
         """Time decides what these see: whether an input that is there breaks by a repeat."""
+        self.in_doubt: set[int] = set()
+        """Time decides whether what these wait for breaks first, whatever they were to do."""
 
     def _asked(self) -> list[bool]:
         asked = [job.policy.eager for job in self.case]
@@ -186,6 +188,7 @@ class Oracle:
         ends = {"blocked"} if ends else set()
         if not sure:
             ends.add("blocked")
+            self.in_doubt.add(number)
         ends.add("badly" if number in self.failing else "well")
         return ends
 
@@ -243,6 +246,10 @@ class Oracle:
     # --- verdicts ------------------------------------------------------------------------------
 
     def _verdicts(self, number: int, job: JobCase) -> set[int]:
+        found = self._verdicts_of_its_own(number, job)
+        return found | {BLOCKED} if number in self.in_doubt else found
+
+    def _verdicts_of_its_own(self, number: int, job: JobCase) -> set[int]:
         decision, ends = self.decision[number], self.ends[number]
         if number in self.unsure:
             return {DONE, KEPT, UNUSED, FAILED, BLOCKED}

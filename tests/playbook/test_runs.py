@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pypelinin.cluster.refusals import refuse
-from pypelinin.cluster.runs import PARTS_MAX, Runs
+from pypelinin.cluster.runs import PARTS_MAX, SURPLUS_MAX, Runs
 from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.wire.codec import Blobs, Record, pack_record
@@ -325,6 +325,18 @@ def test_finished_runs_are_forgotten_by_number_the_oldest_first(runs: Runs) -> N
     assert list(runs.by_number) == [2]
     assert runs.get(run_id(3)) is None
     assert runs.judge_retention(11.0, 0.0) == []
+
+
+def test_far_too_many_finished_runs_are_not_kept_for_a_minute(runs: Runs) -> None:
+    runs.limits = Limits(history_runs_max=1)
+    for number in range(1, SURPLUS_MAX + 3):
+        assert not runs.too_many
+        take(runs, submission(wide(1), number))
+        finish(runs, number, 10.0)
+    assert runs.too_many
+    apply(runs, runs.judge_retention(11.0, 0.0))
+    assert list(runs.by_number) == [SURPLUS_MAX + 2]
+    assert not runs.too_many
 
 
 def test_a_definition_whose_parts_stop_coming_is_forgotten(runs: Runs) -> None:

@@ -22,8 +22,9 @@ from pathlib import Path
 
 import pytest
 
+from pypelinin.cluster.runs import SURPLUS_MAX
 from pypelinin.errors import DefinitionError, Killed, NotPicklable, RemoteTraceback, Unreachable
-from pypelinin.executor import Executor
+from pypelinin.executor import RUNS_MAX, Executor
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -310,6 +311,16 @@ def test_no_router_is_said_in_time() -> None:
     with pytest.raises(Unreachable):
         Executor(api="tcp://127.0.0.1:1")
     assert time.monotonic() - began < 20
+
+
+def test_calls_that_are_over_are_forgotten(executor: Executor) -> None:
+    """Each call in turn is a run of its own: they must not pile up."""
+    for i in range(3 * RUNS_MAX):
+        assert executor.submit(abs, -i).result(10) == i
+    manager = executor._thread._manager
+    assert manager is not None
+    machines = manager._peer._machines  # type: ignore[attr-defined]
+    assert len(machines._router.state.runs.by_number) <= RUNS_MAX + SURPLUS_MAX + 1
 
 
 def test_durable_in_a_directory(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from pypelinin.wire.codec import (
     from_frames,
     pack_plain,
     pack_record,
+    pack_shared,
     pack_tagged,
     to_frames,
     unpack_again,
@@ -120,6 +121,25 @@ def test_small_records_are_read_once() -> None:
         unpack_again(Point, large, HEAD_BYTES_MAX)
     with pytest.raises(BadMessage, match="over the limit"):
         unpack_again(Point, large, 100)
+
+
+def test_what_was_packed_here_is_not_read_again() -> None:
+    point = Point(3, 4)
+    packed = pack_shared(point)
+    assert packed == pack_record(point)
+    assert unpack_again(Point, packed, 100) is point
+
+
+def test_only_the_newest_small_records_are_kept() -> None:
+    first, point = Point(5, -1), Point(5, -2)
+    packed = pack_shared(first)
+    for i in range(2 * codec.KEPT_RECORDS_MAX):
+        pack_shared(Point(5, i))
+    again = unpack_again(Point, packed, 100)
+    assert again == first
+    assert again is not first
+    large = Everything(*NOTHING[:2], b"x" * 5000, *NOTHING[3:5], array("I"), point, None, (), {}, 0)
+    assert unpack_again(Everything, pack_shared(large), 10_000) is not large
 
 
 # --- strict fields ----------------------------------------------------------------------------
