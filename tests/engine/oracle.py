@@ -40,7 +40,7 @@ class Oracle:
         self.unsure: set[int] = set()
         """Time decides what these see: whether an input that is there breaks by a repeat."""
         self.in_doubt: set[int] = set()
-        """Time decides whether what these wait for breaks first, whatever they were to do."""
+        """Time decides whether these are blocked, whatever they were to do."""
 
     def _asked(self) -> list[bool]:
         asked = [job.policy.eager for job in self.case]
@@ -89,6 +89,8 @@ class Oracle:
             self.decision[number] = "rest"
         else:
             self.decision[number] = "keep"
+        if self._is_in_doubt(job):
+            self.in_doubt.add(number)
         self.ends[number] = self._ends(number)
         if self.decision[number] != "run" or "well" in self.ends[number]:
             self.prints[number] = self._fingerprint(number)
@@ -164,33 +166,26 @@ class Oracle:
                 found += [(n, o, ok or tolerant) for n, o, ok in self._needs(up)]
         return found
 
+    def _is_in_doubt(self, job: JobCase) -> bool:
+        """Whether something that it waits for may break before its fingerprint is known."""
+        before = [up for up, _, tolerant in job.reads if not tolerant]
+        before += [up for up, tolerant in job.after if self.case[up].policy.eager and not tolerant]
+        return any(
+            up in self.in_doubt or (self.decision[up] == "run" and "blocked" in self.ends[up])
+            for up in before
+        )
+
     def _ends(self, number: int) -> set[str]:
         """What becomes of the job if it is to run."""
-        ends: set[str] = set()
-        sure = True
+        in_time = number not in self.in_doubt
         for up, names, tolerant in self._needs(number):
-            if self.broken(up):
-                if not tolerant:
-                    return {"blocked"}
-            elif self._absent(up, names):
-                made = self.ends[up]
-                if tolerant:
-                    continue
-                if "well" not in made:
-                    return {"blocked"}
-                ends |= made - {"well"}
-            elif not tolerant and self.ends[up] - {"well"}:
-                sure = False  # time decides whether it breaks: one that is there, by a repeat
-        for up, tolerant in self.case[number].after:
-            first = self.case[up].policy.eager and self.decision[up] == "run" and not tolerant
-            if first and "blocked" in self.ends[up]:
-                sure = False  # as for that one: time decides whether it breaks
-        ends = {"blocked"} if ends else set()
-        if not sure:
-            ends.add("blocked")
-            self.in_doubt.add(number)
-        ends.add("badly" if number in self.failing else "well")
-        return ends
+            lost = self._absent(up, names) and "well" not in self.ends[up]
+            if not tolerant and (lost or self.broken(up)):
+                return {"blocked"}
+            # one that is there may break by a repeat for somebody else
+            in_time = in_time and (tolerant or not self.ends[up] - {"well"})
+        own = "badly" if number in self.failing else "well"
+        return {own} if in_time else {own, "blocked"}
 
     # --- who is woken, downstreams first -------------------------------------------------------
 
