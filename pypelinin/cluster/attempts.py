@@ -46,6 +46,8 @@ class OpenLot:
     jobs: array[int]
     follows: bytes = b""
     next: int = 0
+    hello: int = 0
+    """With which hello of its node the session began on which it was given."""
 
     def rest(self, start: int = 0) -> list[Pair]:
         start = max(start, self.next)
@@ -71,7 +73,11 @@ class Attempts:
     # --- judging -----------------------------------------------------------------------
 
     def judge_hand_out(
-        self, epoch: int, node: int, lots: Iterable[tuple[array[int], array[int], bytes]]
+        self,
+        epoch: int,
+        node: int,
+        lots: Iterable[tuple[array[int], array[int], bytes]],
+        hello: int,
     ) -> HandedOut:
         """Number the attempts of *lots*; fences rise and never repeat within an epoch."""
         rows = []
@@ -79,7 +85,7 @@ class Attempts:
         for runs, jobs, follows in lots:
             rows.append(LotRow(make_fence(epoch, attempt), runs, jobs, follows))
             attempt += len(jobs)
-        return HandedOut(node, tuple(rows))
+        return HandedOut(node, tuple(rows), hello)
 
     def judge_progress(self, node: int, items: Iterable[Progress]) -> list[JobsEnded]:
         """The part of what *node* says that is new and about lots it still has."""
@@ -146,7 +152,9 @@ class Attempts:
             return []
         return [LotsClosed((LotClosed(fence, start, False),))]
 
-    def judge_held(self, epoch: int, node: int, held: HeldLot) -> tuple[bool, list[Record]]:
+    def judge_held(
+        self, epoch: int, node: int, held: HeldLot, hello: int
+    ) -> tuple[bool, list[Record]]:
         """(may the node go on with this lot, rows) for one line of its inventory."""
         lot = self.lots.get(held.fence)
         if not is_sound(held) or len(held.statuses) > len(held.jobs):
@@ -179,7 +187,7 @@ class Attempts:
             if run.states[job] != states.OPEN or held.fence + i < run.floors.get(job, 0):
                 return False, []
         row = LotRow(held.fence, held.runs, held.jobs, held.follows)
-        return True, [HandedOut(node, (row,))]
+        return True, [HandedOut(node, (row,), hello)]
 
     def valid(self, epoch: int, basis_epoch: int, basis_lsn: int) -> bool:
         """Whether what was built on that row of that epoch still stands."""
@@ -207,9 +215,9 @@ class Attempts:
 
     def apply(self, row: Record, lsn: int) -> None:
         match row:
-            case HandedOut(node, lots):
+            case HandedOut(node, lots, hello):
                 for lot in lots:
-                    self._handed_out(node, lot)
+                    self._handed_out(node, lot, hello)
             case JobsEnded(lots, failures):
                 for ended in lots:
                     self._ended(ended, lsn)
@@ -225,8 +233,8 @@ class Attempts:
                     run.set_state(job, states.FAILED)
                     self.runs.keep_failure(FailedJob(number, job, failure))
 
-    def _handed_out(self, node: int, row: LotRow) -> None:
-        self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs, row.follows)
+    def _handed_out(self, node: int, row: LotRow, hello: int) -> None:
+        self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs, row.follows, 0, hello)
         if fence_epoch(row.fence) == self.epoch:
             after = fence_attempt(row.fence) + len(row.jobs)
             self.next_attempt = max(self.next_attempt, after)
@@ -291,9 +299,6 @@ class Attempts:
 
     def of_node(self, node: int) -> list[OpenLot]:
         return [lot for lot in self.lots.values() if lot.node == node]
-
-    def fences_of(self, node: int) -> list[int]:
-        return [lot.fence for lot in self.of_node(node)]
 
     def check(self) -> None:
         out: dict[Pair, int] = {}

@@ -208,7 +208,9 @@ class Dispatch:
         for number, picked in chosen.items():
             basis = max(self._state.runs.by_number[run].lsn for lot in picked for run in lot.runs)
             lots = [with_followers(self._state.runs, self._planning, lot) for lot in picked]
-            row = self._state.attempts.judge_hand_out(self._state.epoch, number, lots)
+            row = self._state.attempts.judge_hand_out(
+                self._state.epoch, number, lots, peers[number].hello
+            )
             self._scribe.write([row])
             workers = [lot.waiting.worker for lot in picked]
             for message in lots_for(self._state, peers[number].runs, workers, row.lots, basis):

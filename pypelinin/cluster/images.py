@@ -46,7 +46,7 @@ def _grown(run: RunRecord) -> Grown:
 def state_image(state: State) -> StateImage:
     members = [Joined(m.node, m.name, m.incarnation) for m in state.members.values()]
     lots = [
-        LotImage(lot.node, lot.next, LotRow(lot.fence, lot.runs, lot.jobs, lot.follows))
+        LotImage(lot.node, lot.next, LotRow(lot.fence, lot.runs, lot.jobs, lot.follows), lot.hello)
         for lot in state.attempts.lots.values()
     ]
     return StateImage(
@@ -88,7 +88,7 @@ def _restore_state(state: State, image: StateImage) -> None:
     for item in image.lots:
         lot = item.lot
         state.attempts.lots[lot.fence] = OpenLot(
-            lot.fence, item.node, lot.runs, lot.jobs, lot.follows, item.next
+            lot.fence, item.node, lot.runs, lot.jobs, lot.follows, item.next, item.hello
         )
 
 

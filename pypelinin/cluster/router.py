@@ -33,7 +33,6 @@ from pypelinin.cluster.state import State
 from pypelinin.config import Limits
 from pypelinin.errors import BadMessage
 from pypelinin.graph import states
-from pypelinin.ids import fence_epoch
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Envelope, Record, unpack_record
 from pypelinin.wire.definitions import BATCH_ROWS_MAX, FRAME_BYTES_MAX, ValuePlace
@@ -346,7 +345,7 @@ class Router:
             self.scribe.answer(address, Wait(WAIT_MS, text))
             return
         node = self._node_of(message)
-        if any(fence_epoch(f) > message.seen_epoch for f in self.state.attempts.fences_of(node)):
+        if any(lot.hello >= message.hello for lot in self.state.attempts.of_node(node)):
             return  # an old hello: it says nothing about lots that were given since
         old = self.desk.by_name("broker", message.name)
         if old is not None:
@@ -388,7 +387,7 @@ class Router:
                 held = unpack_record(HeldLot, packed, FRAME_BYTES_MAX)
             except BadMessage:
                 continue
-            good, rows = self.state.attempts.judge_held(self.state.epoch, node, held)
+            good, rows = self.state.attempts.judge_held(self.state.epoch, node, held, message.hello)
             if not good or message.cluster not in ("", self.state.cluster):
                 void.append(held.fence)
                 continue

@@ -106,7 +106,8 @@ class State:
             "next": (self.next_node, self.next_assignment, self.attempts.next_attempt),
             "lots": {
                 lot.fence: (
-                    lot.node, lot.runs.tolist(), lot.jobs.tolist(), lot.follows, lot.next
+                    lot.node, lot.runs.tolist(), lot.jobs.tolist(), lot.follows, lot.next,
+                    lot.hello,
                 )
                 for lot in self.attempts.lots.values()
             },

@@ -20,6 +20,7 @@ from pypelinin.cluster.events import Send
 from pypelinin.cluster.link import Link
 from pypelinin.cluster.pipeliner import Planner
 from pypelinin.cluster.planning import Planning
+from pypelinin.cluster.reading import ReadingRun
 from pypelinin.cluster.router import Router
 from pypelinin.cluster.runs import Runs
 from pypelinin.cluster.scribe import Scribe
@@ -54,13 +55,13 @@ def _store_as_received(
 
 
 def _adopt_everything(
-    attempts: Attempts, _epoch: int, node: int, held: HeldLot
+    attempts: Attempts, _epoch: int, node: int, held: HeldLot, hello: int
 ) -> tuple[bool, list[Record]]:
     if held.fence in attempts.lots or not held.jobs:
         return True, []
     if any(number not in attempts.runs.by_number for number in held.runs):
         return False, []
-    return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),))]
+    return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),), hello)]
 
 
 _assigned = Planner._assigned
@@ -166,6 +167,25 @@ def _lose_count(attempts: Attempts, row: LotClosed, lsn: int) -> None:
         run.lost[0] += 1
 
 
+_held = HeldJobs.held
+
+
+def _held_without_results(lot: HeldJobs, bytes_max: int) -> HeldLot:
+    return replace(_held(lot, bytes_max), results=())
+
+
+_taken_of_reading = ReadingRun._taken
+
+
+def _release_at_the_first_reader(run: ReadingRun) -> list[int]:
+    """Temporary results go as soon as somebody reads them."""
+    ready = _taken_of_reading(run)
+    for job in ready:
+        ups = [edge[0] for edge in run.run.jobs[job].inputs]
+        run.released += [up.number for up in ups if not up.kept]
+    return ready
+
+
 def _stop_nothing(_lot: HeldJobs) -> None:
     """What follows a job that killed its slot is begun all the same."""
 
@@ -191,6 +211,9 @@ BUGS: dict[str, tuple[Patch, ...]] = {
     "replay judges": ((Attempts, "_closed", _lose_count),),
     "followers queued with their line": ((Attempts, "may_start", lambda *_: True),),
     "followers of a failure begun": ((HeldJobs, "pass_over", _stop_nothing),),
+    "results left out of a hello": ((HeldJobs, "held", _held_without_results),),
+    "results gone at their first reader": ((ReadingRun, "_taken", _release_at_the_first_reader),),
+    "results never released": ((Planning, "take_released", lambda _: []),),
 }
 
 

@@ -30,6 +30,8 @@ from pypelinin.wire.rows import (
     LotClosed,
     LotRow,
     LotsClosed,
+    PartAdded,
+    Released,
     Submitted,
 )
 
@@ -78,6 +80,8 @@ class Lineage:
     epoch: int = 0
     bases: dict[int, int] = field(default_factory=dict)
     runs: dict[int, str] = field(default_factory=dict)
+    missing: dict[int, int] = field(default_factory=dict)
+    """Parts of each run that did not come yet."""
     lots: dict[int, Lot] = field(default_factory=dict)
     out: dict[Key, int] = field(default_factory=dict)
     outcomes: dict[Key, tuple[int, int]] = field(default_factory=dict)
@@ -125,6 +129,9 @@ class History:
             self.counters["given up"] += 1
         elif isinstance(row, FinishedRun):
             self._may_be_finished(line.runs[row.number])
+        elif isinstance(row, Released):
+            for job in row.jobs:
+                self._may_be_released(line.runs[row.number], job)
         elif isinstance(row, Left):
             self.left.add(row.node)
             self.counters[f"nodes gone: {row.why}"] += 1
@@ -138,7 +145,8 @@ class History:
         elif isinstance(row, Forgotten):
             for number in row.runs:
                 run = line.runs[number]
-                demand(run in line.finished, "an open run was forgotten")
+                finished = run in line.finished or line.missing[number]
+                demand(finished, "an open run was forgotten")
                 for job in range(self.scripts[run].jobs):
                     self.by_key.pop((run, job), None)
         self._apply(row)
@@ -154,12 +162,17 @@ class History:
         line = self.lineage
         line.lsn += 1
         match row:
-            case Submitted(number, _, header):
+            case Submitted(number, parts, header):
                 line.runs[number] = unpack_record(Header, header, FRAME_BYTES_MAX).run
+                line.missing[number] = parts
+            case PartAdded(number):
+                line.missing[number] -= 1
             case HandedOut(node, lots):
                 for lot in lots:
                     line.lots[lot.fence] = Lot(node, self._keys(lot))
                     line.out.update((key, lot.fence) for key in line.lots[lot.fence].keys)
+                    for fence in range(lot.fence, lot.fence + len(lot.jobs)):
+                        self.attempts[fence].node = node  # an adoption may be lost in a crash
             case JobsEnded(lots):
                 for ended in lots:
                     self._ended(ended)
@@ -216,7 +229,6 @@ class History:
                 demand(line.stands(attempt.epoch, attempt.lsn), key, "is adopted but void")
                 tried = line.tried.get(key, -1)
                 demand(attempt.fence > tried, key, "is adopted though tried since as", tried)
-                attempt.node = node
         self.counters["adopted lots"] += fence_epoch(row.fence) != line.epoch
 
     def _may_have_ended(self, row: Ended, causes: dict[tuple[int, int], str]) -> None:
@@ -263,6 +275,15 @@ class History:
                 )
             elif run not in line.cancelled:
                 demand(broken, key, "was skipped although all it waits for is done")
+
+    def _may_be_released(self, run: str, job: int) -> None:
+        """It is temporary, and all that read it have done so well."""
+        script, outcomes = self.scripts[run], self.lineage.outcomes
+        demand(script.temporary[job], run, job, "is not temporary and released")
+        for reader, reads in enumerate(script.reads):
+            done = outcomes.get((run, reader), (0, 0))[0] == states.DONE
+            demand(done or job not in reads, run, job, "is released before", reader, "is done")
+        self.counters["released results"] += 1
 
     def _ended(self, row: Ended) -> None:
         line, lot = self.lineage, self.lineage.lots[row.fence]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
+
+import msgpack
 
 from pypelinin.graph.fingerprint import digest
 from pypelinin.wire.codec import pack_plain, pack_record
@@ -19,10 +21,17 @@ JOBS_MAX = 12
 
 @dataclass(slots=True)
 class RunScript:
-    """One run: its graph, and how often each of its jobs fails."""
+    """One run: its graph, how often each of its jobs fails, and what it returns.
+
+    Of the *upstreams* of a job it reads the results of *reads*; *temporary* is 1 for jobs whose
+    result goes when nobody reads it any more.
+    """
 
     id: str
     upstreams: list[tuple[int, ...]]
+    reads: list[tuple[int, ...]]
+    temporary: bytes
+    results: list[bytes]
     kinds: list[Kind]
     failing: list[float]
     payload: bytes
@@ -37,6 +46,13 @@ class RunScript:
     @property
     def jobs(self) -> int:
         return len(self.upstreams)
+
+    def given(self, job: int) -> object:
+        """The job's value as its slot should get it: its own, and what it reads."""
+        own = msgpack.unpackb(self.payloads[job], raw=False)
+        if not self.reads[job]:
+            return own
+        return [*(own or (None, None)), [self.results[up] for up in self.reads[job]]]
 
 
 def random_script(random: Random, number: int, labels: list[dict[str, str]]) -> RunScript:
@@ -66,6 +82,18 @@ def random_script(random: Random, number: int, labels: list[dict[str, str]]) -> 
     payloads = [
         pack_plain([None, random.randbytes(3)]) if random.random() < 0.3 else NIL for _ in kind_of
     ]
+    reading = random.random() < 0.4
+    reads = [
+        tuple(up for up in upstreams[job] if reading and random.random() < 0.6)
+        for job in range(jobs)
+    ]
+    temporary = bytes(reading and random.random() < 0.4 for _ in range(jobs))
+    results = [
+        b"m" + pack_plain([number, job]) if random.random() < (0.9 if reading else 0.2) else b""
+        for job in range(jobs)
+    ]
+    if any(reads):
+        payloads[0] = pack_plain([None, b""])  # who reads has payloads, as functions do
     payload = b"m" + pack_plain({"run": number})
     fingerprint = digest(run.encode(), repr((upstreams, kinds, kind_of)).encode())
     header = Header(run, fingerprint, f"user {number % 2}", jobs, tuple(kinds), payload, {})
@@ -73,30 +101,43 @@ def random_script(random: Random, number: int, labels: list[dict[str, str]]) -> 
     return RunScript(
         run,
         upstreams,
+        reads,
+        temporary,
+        results,
         [kinds[i] for i in kind_of],
         failing,
         payload,
         payloads,
         pack_record(header),
-        _parts(upstreams, kind_of, payloads, [0, *cuts, jobs]),
+        _parts(upstreams, reads, temporary, kind_of, payloads, [0, *cuts, jobs]),
     )
 
 
 def _parts(
-    upstreams: list[tuple[int, ...]], kind_of: list[int], payloads: list[bytes], cuts: list[int]
+    upstreams: list[tuple[int, ...]],
+    reads: list[tuple[int, ...]],
+    temporary: bytes,
+    kind_of: list[int],
+    payloads: list[bytes],
+    cuts: list[int],
 ) -> list[tuple[bytes, bytes]]:
     plain = all(payload == NIL for payload in payloads)
     parts = []
     for begin, end in pairwise(cuts):
         offsets, targets, ends, joined = array("I", [0]), array("I"), array("I"), b""
+        read = b""
         for job in range(begin, end):
             targets.extend(upstreams[job])
+            read += bytes(up in reads[job] for up in upstreams[job])
             offsets.append(len(targets))
             if not plain:
                 joined += payloads[job]
                 ends.append(len(joined))
         details = Details(begin, array("I", kind_of[begin:end]), ends, joined)
-        parts.append((pack_record(Structure(begin, offsets, targets)), pack_record(details)))
+        structure = Structure(begin, offsets, targets)
+        if any(reads):
+            structure = replace(structure, reads=read, temporary=temporary[begin:end])
+        parts.append((pack_record(structure), pack_record(details)))
     return parts
 
 

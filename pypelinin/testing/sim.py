@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from time import monotonic
 
+from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.router import Router
 from pypelinin.cluster.state import State
 from pypelinin.config import Limits
@@ -28,8 +29,9 @@ from pypelinin.testing.clients import ClientProcess
 from pypelinin.testing.faults import Faults
 from pypelinin.testing.history import Violation, demand
 from pypelinin.testing.processes import BrokerProcess, PipelinerProcess, RouterProcess
-from pypelinin.testing.scripts import WORKERS, random_script
+from pypelinin.testing.scripts import WORKERS, RunScript, random_script
 from pypelinin.testing.world import Station, World
+from pypelinin.wire.definitions import GONE
 from pypelinin.wire.rows import unpack_row
 
 CALM_S = 240.0
@@ -86,6 +88,7 @@ class ClusterSim(World):
             lost_max=choice((1, 1000, 1000)),
             retry_max_s=4.0,
             history_s=15.0 if self.promises.forgetting else 1e6,
+            partial_s=20.0 if self.promises.forgetting else 1e6,  # what comes again, too late
             kept_failures_max=choice((1, 100)),
             journal_rows_max=choice((15, 80, 20_000)),
             images_in_turn_max=choice((1, 200)),
@@ -158,9 +161,21 @@ class ClusterSim(World):
             for job in range(script.jobs):
                 wanted = line.outcomes.get((script.id, job), (rest, 0))[0]
                 demand(run.states[job] == wanted, script.id, job, "is", run.states[job])
+                demand(self._is_right(script, run, job), script.id, job, "has", run.results)
         demand(self._ended, "a client does not know that its runs have ended")
         self.promises.check(runs)
         self._compare(self.router.machine)
+
+    def _is_right(self, script: RunScript, run: RunRecord, job: int) -> bool:
+        """Whether the Router has the result of the job, or has it no more."""
+        found = run.results.get(job, b"")
+        if run.states[job] != states.DONE:
+            return not found
+        readers = [reader for reader, reads in enumerate(script.reads) if job in reads]
+        gone = script.temporary[job] and all(run.states[r] == states.DONE for r in readers)
+        if gone and any(script.reads) and not run.cancelled:
+            return found == GONE
+        return found == script.results[job] or (script.temporary[job] == 1 and found == GONE)
 
     # --- what processes tell -----------------------------------------------------------
 

@@ -40,6 +40,7 @@ class _Slot:
     position: int = 0
     end: int = 0
     statuses: bytearray = field(default_factory=bytearray)
+    results: list[bytes] = field(default_factory=list)
     failures: list[JobFailure] = field(default_factory=list)
     elapsed_s: float = 0.0
     life: int = 0
@@ -157,12 +158,14 @@ class SimSlots:
         if not well:
             slot.failures.append(JobFailure(len(slot.statuses), RAISED))
         slot.statuses.append(states.DONE if well else states.FAILED)
+        slot.results.append(script.results[job] if well else b"")
         slot.elapsed_s += duration_s
         slot.position += 1
         while not well and lot.follows[slot.position : slot.position + 1] == b"\1":
             if slot.position == slot.end:
                 break
             slot.statuses.append(states.UNBEGUN)
+            slot.results.append(b"")
             slot.position += 1
         if slot.position == slot.end:
             slot.lot = None
@@ -177,12 +180,11 @@ class SimSlots:
     def _flush(self, slot: _Slot) -> None:
         """Tell the outcomes that were not told yet."""
         if slot.statuses:
-            self._tell(
-                SlotProgressed(
-                    slot.number, bytes(slot.statuses), tuple(slot.failures), slot.elapsed_s
-                )
-            )
-        slot.statuses, slot.failures, slot.elapsed_s = bytearray(), [], 0.0
+            results = tuple(slot.results) if any(slot.results) else ()
+            statuses, failures = bytes(slot.statuses), tuple(slot.failures)
+            self._tell(SlotProgressed(slot.number, statuses, failures, slot.elapsed_s, results))
+        slot.statuses, slot.results, slot.failures = bytearray(), [], []
+        slot.elapsed_s = 0.0
 
     def _exit(self, slot: _Slot, state: str) -> None:
         self._flush(slot)
@@ -207,6 +209,7 @@ class SimSlots:
             run, payload = command.headers[number]
             script: RunScript = self._history.scripts[run]
             demand(payload == script.payload, "run", run, "has another's payload")
-            wanted = msgpack.unpackb(script.payloads[job], raw=False)
-            demand((given[i] if given else None) == wanted, "job", job, "has another's payload")
+            found, wanted = given[i] if given else None, script.given(job)
+            demand(found == wanted, run, job, "is given", found, "and not", wanted)
+            self._history.counters["results read"] += len(script.reads[job])
             demand(script.kinds[job].worker == command.worker, "job", job, "has another's worker")

@@ -78,10 +78,15 @@ class LotRow(Record):
 
 @record
 class HandedOut(Record):
-    """*node* has these lots (adopted ones keep the fence of an older epoch)."""
+    """*node* has these lots (adopted ones keep the fence of an older epoch).
+
+    They were given on the session that began with its *hello* of that number: earlier hellos
+    that are still on their way say nothing about them.
+    """
 
     node: int
     lots: tuple[LotRow, ...]
+    hello: int = 0
 
 
 @record
@@ -271,6 +276,7 @@ class LotImage(Record):
     node: int
     next: int
     lot: LotRow
+    hello: int = 0
 
 
 @record

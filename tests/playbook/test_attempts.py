@@ -28,6 +28,7 @@ from pypelinin.wire.rows import (
 from tests.playbook.scene import WALL, chain, ints, state_with, wide
 
 NODE = 1
+HELLO = 4
 ERROR = Failure("exception", "E", "text")
 
 
@@ -38,7 +39,7 @@ def state() -> State:
 
 def hand_out(state: State, *jobs: int, node: int = NODE) -> int:
     row = state.attempts.judge_hand_out(
-        state.epoch, node, [(ints(*[1] * len(jobs)), ints(*jobs), b"")]
+        state.epoch, node, [(ints(*[1] * len(jobs)), ints(*jobs), b"")], HELLO
     )
     apply(state, row)
     return row.lots[0].fence
@@ -244,7 +245,7 @@ OLD = make_fence(1, 7)
 
 
 def judge(state: State, lot: HeldLot, node: int = NODE) -> tuple[bool, list[Record]]:
-    good, rows = state.attempts.judge_held(state.epoch, node, lot)
+    good, rows = state.attempts.judge_held(state.epoch, node, lot, HELLO)
     apply(state, *rows)
     return good, rows
 
@@ -252,7 +253,7 @@ def judge(state: State, lot: HeldLot, node: int = NODE) -> tuple[bool, list[Reco
 def test_an_old_lot_on_durable_rows_is_adopted(later: State) -> None:
     good, (row,) = judge(later, held(OLD, 0, 1))
     assert good
-    assert row == HandedOut(NODE, (LotRow(OLD, ints(1, 1), ints(0, 1)),))
+    assert row == HandedOut(NODE, (LotRow(OLD, ints(1, 1), ints(0, 1)),), HELLO)
     progress(later, Progress(OLD, 0, b"\1\1"))
     assert names(later)[:2] == ["done", "done"]
 
@@ -339,4 +340,5 @@ def test_the_check_sees_a_job_in_two_lots(state: State) -> None:
 def test_lots_are_found_by_their_node() -> None:
     state = state_with(chain("A", "B", "C"))
     one, two = hand_out(state, 0), hand_out(state, 1, node=2)
-    assert (state.attempts.fences_of(NODE), state.attempts.fences_of(2)) == ([one], [two])
+    fences = [[lot.fence for lot in state.attempts.of_node(node)] for node in (NODE, 2)]
+    assert fences == [[one], [two]]

@@ -448,12 +448,29 @@ def test_a_double_of_a_hello_changes_nothing(scene: Scene, node: Node) -> None:
 
 
 def test_an_old_hello_does_not_undo_what_was_given_since(scene: Scene, node: Node) -> None:
-    """It left before the welcome of this epoch, so it cannot know of lots of this epoch."""
+    """It comes late, to a Router that was not there when it was sent."""
+    node.join()
+    scene.submit(wide(1))
+    lot = node.next_lot()
+    after = scene.restarted()
+    node.scene, hellos = after, node.hellos
+    for late in range(1, hellos + 1):
+        node.hellos = late - 1
+        assert not any(isinstance(m, Welcome) for m in node.join())
+    assert lot.fence in after.state.attempts.lots
+    node.join(node.held(lot, b"\1"))
+    assert status(after).state == "done"
+    assert count(after, HandedOut) == 1
+
+
+def test_a_lot_that_a_newer_hello_does_not_name_was_never_got(scene: Scene, node: Node) -> None:
+    """The node gave up waiting for the welcome, and so for the lot behind it."""
     scene.submit(wide(1))
     lot = node.next_lot()
     node.epoch = 0
     node.join()
-    assert lot.fence in scene.state.attempts.lots
+    again = node.next_lot()
+    assert (again.jobs, again.fence > lot.fence) == (lot.jobs, True)
 
 
 def test_a_pause_of_the_router_is_nobodys_silence(scene: Scene, node: Node) -> None:

@@ -30,6 +30,7 @@ from pypelinin.wire.rows import (
     LotClosed,
     LotRow,
     LotsClosed,
+    PartAdded,
     Submitted,
 )
 
@@ -183,8 +184,14 @@ def test_an_end_while_a_job_is_out(book: Book) -> None:
 
 
 def test_an_open_run_is_not_forgotten(book: Book) -> None:
+    book.write(PartAdded(1, 0, b"", b""))
     with pytest.raises(Violation, match="an open run"):
         book.write(Forgotten(ints(1)))
+
+
+def test_a_run_whose_parts_did_not_all_come_may_be_forgotten(book: Book) -> None:
+    book.write(Forgotten(ints(1)))
+    assert book.history.lineage.runs == {}
 
 
 def test_epochs_rise(book: Book) -> None:

@@ -133,7 +133,7 @@ def test_a_broker_that_asks_for_too_much_is_seen() -> None:
 def test_another_jobs_payload_or_worker_is_seen() -> None:
     bench = Bench()
     wrong = {
-        "another's payload": bench.lot(1, payloads=b"\x05"),
+        "is given 5 and not None": bench.lot(1, payloads=b"\x05"),
         "another's worker": bench.lot(1, worker="Long"),
         "is missing": replace(bench.lot(1), headers={}),
     }
