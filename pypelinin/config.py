@@ -49,6 +49,8 @@ class Limits:
     retry_max_s: float = 60.0
     history_s: float = 7 * 24 * 3600.0
     history_runs_max: int = 100_000
+    taken_bytes_max: int = 64 * 1024 * 1024
+    """Finished runs whose client has taken all results are forgotten above so many bytes."""
     journal_rows_max: int = 20_000
     """More rows than this since the last time: compact the journal."""
     images_in_turn_max: int = 200

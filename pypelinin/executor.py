@@ -242,7 +242,7 @@ class _Thread:
         self._manager: Conversation | None = None
         self._runs: dict[str, dict[int, JobFuture]] = {}
         self._keeping: dict[str, int] = {}
-        """Bytes of large arguments by run whose results the Router still has."""
+        """Bytes of large arguments, by run that the Router still has for us."""
         self._kept = 0
         """Their sum."""
         self._returned = 0
@@ -435,10 +435,10 @@ class _Thread:
                     self._count -= 1
                     if outcome.result:
                         self._returned += len(outcome.result)
-                        self._keeping.setdefault(run, 0)
                     resolve(run, job, futures.pop(job), outcome, manager.values)
             if not futures:
                 del self._runs[run]
+                self._keeping.setdefault(run, 0)
                 manager.forget(run)
         large = self._returned >= RETURNED_MAX or self._kept
         if large or len(self._keeping) >= RUNS_MAX:

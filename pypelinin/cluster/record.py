@@ -14,6 +14,8 @@ from pypelinin.wire.codec import pack_record
 from pypelinin.wire.definitions import Details, Failure, Header, Kind, Structure
 from pypelinin.wire.messages import RunStatus
 
+RECORD_BYTES = 4096
+
 
 @dataclass(slots=True)
 class RunRecord:
@@ -50,6 +52,8 @@ class RunRecord:
     watchers: dict[bytes, None] = field(default_factory=dict)
     followers: dict[bytes, None] = field(default_factory=dict)
     """Peers that are told the outcome of each job."""
+    taken: bool = False
+    """Its client said that he has all its results, or will not ask."""
 
     growing: dict[int, bytes] = field(default_factory=dict)
     """What jobs that have ended want to add, until it is judged."""
@@ -61,6 +65,12 @@ class RunRecord:
     closed: bool = False
     names: dict[str, int] | None = None
     """Jobs by name, known only if the run grows."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes while nobody asks for its results."""
+        parts = sum(len(part[0]) + 2 * len(part[1]) for part in self.parts if part is not None)
+        return RECORD_BYTES + len(self.header_bytes) + parts
 
     @property
     def id(self) -> str:

@@ -317,9 +317,10 @@ class Router:
 
     def _release_results(self, peer: bytes, message: ReleaseResults) -> None:
         runs = self.state.runs.named(message.runs)
-        self.scribe.write(self.state.runs.judge_release(runs))
-        self.scribe.drop(run.id for run in runs if run.finished_at)
+        for run in runs:
+            run.taken = True
         self._tell_status(peer, message.request, runs)
+        self.scribe.release(runs)
 
     def _tell_status(self, peer: bytes, request: int, runs: list[RunRecord]) -> None:
         self.scribe.answer(peer, Status(request, answers.statuses(runs[:BATCH_ROWS_MAX])))
@@ -490,6 +491,7 @@ class Router:
                 self.scribe.write([FinishedRun(number, now + self._wall_offset_s)])
                 self.planning.finished(number)
                 self.news.finished.append(run)
+                self.scribe.release([run] if run.taken else ())
 
     def check(self) -> None:
         self.state.check()

@@ -64,6 +64,9 @@ class Runs:
         """Finished runs that changed since their image was taken."""
         self._partial_bytes = 0
         self._partial_since: dict[int, tuple[int, float]] = {}
+        self._taken: dict[int, int] = {}
+        """Bytes of finished runs whose client has taken all; in memory only."""
+        self._taken_bytes = 0
 
     def get(self, run: str) -> RunRecord | None:
         number = self.numbers.get(run)
@@ -177,12 +180,25 @@ class Runs:
         return [run for run in map(self.get, dict.fromkeys(ids)) if run is not None]
 
     def judge_release(self, runs: Iterable[RunRecord]) -> list[Record]:
-        """Nobody asks any more for the results of those of *runs* that are finished."""
-        return [
-            Released(run.number, array("I", run.results))
-            for run in runs
-            if run.finished_at and run.results
-        ]
+        """Nobody asks any more for the results of these finished runs."""
+        kept = (
+            (run.number, [j for j, found in run.results.items() if found != GONE]) for run in runs
+        )
+        return [Released(number, array("I", jobs)) for number, jobs in kept if jobs]
+
+    def judge_taken(self, runs: Iterable[RunRecord]) -> list[Record]:
+        """Nobody needs these finished runs: the oldest such ones go if they take much."""
+        for run in runs:
+            if run.number not in self._taken:
+                self._taken[run.number] = run.size
+                self._taken_bytes += run.size
+        gone, over = array("I"), self._taken_bytes - self.limits.taken_bytes_max
+        for number, size in self._taken.items():
+            if over <= 0:
+                break
+            gone.append(number)
+            over -= size
+        return [Forgotten(gone)] if gone else []
 
     @property
     def too_many(self) -> bool:
@@ -332,6 +348,7 @@ class Runs:
         run = self.by_number.pop(number)
         del self.numbers[run.id]
         self.finished_order.pop(number, None)
+        self._taken_bytes -= self._taken.pop(number, 0)
         if not run.complete:
             self._partial_bytes -= sum(len(p[0]) + len(p[1]) for p in run.parts if p is not None)
         elif not run.finished_at:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pypelinin.cluster.events import DropValues, Publish, Say, SendAfter, Write
 from pypelinin.cluster.link import Link
+from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.state import State
 from pypelinin.machine import Command
 from pypelinin.wire.codec import Envelope, Record
@@ -40,6 +41,13 @@ class Scribe:
             return [value_name(results[job]) for job in row.jobs if is_kept(results.get(job))]
         assert isinstance(row, Forgotten)
         return [runs[number].id for number in row.runs]
+
+    def release(self, runs: Iterable[RunRecord]) -> None:
+        """Their client has all he wants of them; what is not finished is released at its end."""
+        over = [run for run in runs if run.finished_at]
+        self.write(self.state.runs.judge_release(over))
+        self.drop(run.id for run in over)
+        self.write(self.state.runs.judge_taken(over))
 
     def drop(self, names: Iterable[str]) -> None:
         """Let kept values go when all that is written is durable."""

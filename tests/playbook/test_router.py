@@ -18,7 +18,7 @@ from pypelinin.cluster.events import (
 )
 from pypelinin.config import Limits
 from pypelinin.wire.codec import Envelope
-from pypelinin.wire.definitions import Failure
+from pypelinin.wire.definitions import GONE, Failure
 from pypelinin.wire.messages import (
     Cancel,
     Cluster,
@@ -29,12 +29,15 @@ from pypelinin.wire.messages import (
     GetJob,
     GetStatus,
     JobFailure,
+    JobsFinished,
     JobsReturned,
     JoinBroker,
     PipelineAdded,
     PipelineFinished,
+    Progress,
     Refused,
     Rejoin,
+    ReleaseResults,
     Returned,
     RunStatus,
     Status,
@@ -49,6 +52,7 @@ from pypelinin.wire.rows import (
     HandedOut,
     JobsEnded,
     Left,
+    Released,
     Submitted,
 )
 from tests.playbook.scene import CLIENT, WALL, Node, Scene, chain, run_id, submission, wide
@@ -668,6 +672,53 @@ def test_hints_are_published(scene: Scene, node: Node) -> None:
     scene.wait(11.0)
     topics = [c.topic for c in scene.commands if isinstance(c, Publish)]
     assert set(topics) >= {"node joined", "pipeline finished", "job finished", "node left"}
+
+
+# --- results that were taken -----------------------------------------------------------
+
+
+def returns(node: Node, result: bytes) -> None:
+    """The node's next job is done, and this is what it returned."""
+    lot = node.next_lot()
+    node.tell(JobsFinished((Progress(lot.fence, 0, b"\1", (), (result,)),)))
+
+
+def results(scene: Scene, number: int = 1) -> dict[int, bytes]:
+    return scene.state.runs.by_number[number].results
+
+
+def test_results_that_were_taken_go_once(scene: Scene, node: Node) -> None:
+    scene.submit(wide(1))
+    returns(node, b"mine")
+    assert results(scene) == {0: b"mine"}
+    for _ in range(2):
+        scene.reply(ReleaseResults(5, (run_id(1), "unknown")))
+    assert results(scene) == {0: GONE}
+    assert count(scene, Released) == 1
+
+
+def test_what_is_released_before_its_end_goes_at_its_end(scene: Scene, node: Node) -> None:
+    scene.submit(wide(1))
+    scene.ask(ReleaseResults(5, (run_id(1),)))
+    assert status(scene).state == "running"
+    returns(node, b"mine")
+    assert results(scene) == {0: GONE}
+
+
+def test_runs_that_were_taken_are_forgotten_when_they_are_large(scene: Scene, node: Node) -> None:
+    for number in range(1, 5):
+        scene.submit(wide(1), number)
+        returns(node, b"")
+    size = scene.state.runs.by_number[1].size
+    scene.state.runs.limits = replace(scene.limits, taken_bytes_max=2 * size + 10)
+    for number in (1, 3, 3):
+        scene.ask(ReleaseResults(5, (run_id(number),)))
+    assert list(scene.state.runs.by_number) == [1, 2, 3, 4]
+    scene.ask(ReleaseResults(5, (run_id(4),)))
+    assert list(scene.state.runs.by_number) == [2, 3, 4]
+    scene.ask(ReleaseResults(5, (run_id(2),)))
+    assert list(scene.state.runs.by_number) == [2, 4]
+    assert scene.restarted().state.digest()["runs"] == scene.state.digest()["runs"]
 
 
 # --- the end ---------------------------------------------------------------------------
