@@ -175,6 +175,9 @@ class Router:
         self._plan(now)
         self.dispatch.hand_out()
         self.news.tell(now)
+        if now >= self._retention_at or self.state.runs.too_many:  # all that ended is told
+            self._retention_at = now + 60.0
+            self.scribe.write(self.state.runs.judge_retention(now + self._wall_offset_s, now))
         self.desk.end_turn(self.state.lsn)
         return [*self.scribe.take(), *self.compaction.step()]
 
@@ -194,7 +197,7 @@ class Router:
         return min(times)
 
     def _due(self, now: float) -> None:
-        """Whatever time has brought: silence, tries again, old runs, old history."""
+        """Whatever time has brought: silence, tries again, old runs."""
         for peer in self.desk.silent(now):
             self._lost(peer, "silent")
         for node, until in list(self._awaited.items()):
@@ -203,9 +206,6 @@ class Router:
                 self.scribe.say("warning", f"Node {name} did not come back.")
                 self._node_left(node, "did not come back")
         self.dispatch.due(now)
-        if now >= self._retention_at or self.state.runs.too_many:
-            self._retention_at = now + 60.0
-            self.scribe.write(self.state.runs.judge_retention(now + self._wall_offset_s, now))
         self.desk.ping(now)
 
     # --- clients -----------------------------------------------------------------------

@@ -186,35 +186,35 @@ class Runs:
         )
         return [Released(number, array("I", jobs)) for number, jobs in kept if jobs]
 
-    def judge_taken(self, runs: Iterable[RunRecord]) -> list[Record]:
-        """Nobody needs these finished runs: the oldest such ones go if they take much."""
+    def let_go(self, runs: Iterable[RunRecord]) -> None:
+        """Nobody needs these finished runs: they may be forgotten when they take much."""
         for run in runs:
             if run.number not in self._taken:
                 self._taken[run.number] = run.size
                 self._taken_bytes += run.size
-        gone, over = array("I"), self._taken_bytes - self.limits.taken_bytes_max
-        for number, size in self._taken.items():
-            if over <= 0:
-                break
-            gone.append(number)
-            over -= size
-        return [Forgotten(gone)] if gone else []
 
     @property
     def too_many(self) -> bool:
-        """Whether so many runs finished that some should be forgotten soon."""
-        return len(self.finished_order) > self.limits.history_runs_max + SURPLUS_MAX
+        """Whether finished runs should be forgotten soon."""
+        surplus = len(self.finished_order) - self.limits.history_runs_max
+        return surplus > SURPLUS_MAX or self._taken_bytes > self.limits.taken_bytes_max
 
     def judge_retention(self, wall: float, now: float) -> list[Record]:
-        """Finished runs that are too old or too many, and those that never became whole."""
-        gone: list[int] = self._abandoned(now) if self._partial_bytes else []
+        """Finished runs that are too old, too many or too large, and what never became whole."""
+        gone = dict.fromkeys(self._abandoned(now) if self._partial_bytes else ())
         surplus = len(self.finished_order) - self.limits.history_runs_max
         for number in self.finished_order:
             old = wall - self.by_number[number].finished_at > self.limits.history_s
             if not old and surplus <= 0:
                 break
-            gone.append(number)
+            gone[number] = None
             surplus -= 1
+        over = self._taken_bytes - self.limits.taken_bytes_max
+        for number, size in self._taken.items():
+            if over <= 0:
+                break
+            gone[number] = None
+            over -= size
         return [Forgotten(array("I", gone))] if gone else []
 
     def _abandoned(self, now: float) -> list[int]:

@@ -47,7 +47,7 @@ class Scribe:
         over = [run for run in runs if run.finished_at]
         self.write(self.state.runs.judge_release(over))
         self.drop(run.id for run in over)
-        self.write(self.state.runs.judge_taken(over))
+        self.state.runs.let_go(over)
 
     def drop(self, names: Iterable[str]) -> None:
         """Let kept values go when all that is written is durable."""

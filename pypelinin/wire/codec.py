@@ -306,6 +306,8 @@ def unpack_again(cls: type[R], data: bytes, bytes_max: int) -> R:
 
     The record is shared, so nobody may change its arrays.
     """
+    if len(data) > KEPT_BYTES_MAX:
+        return unpack_record(cls, data, bytes_max)
     found: R | None = _kept.get((cls, data))
     if found is None:
         found = unpack_record(cls, data, bytes_max)

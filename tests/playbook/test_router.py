@@ -27,8 +27,10 @@ from pypelinin.wire.messages import (
     GetCluster,
     GetConfiguration,
     GetJob,
+    GetResults,
     GetStatus,
     JobFailure,
+    JobsDone,
     JobsFinished,
     JobsReturned,
     JoinBroker,
@@ -703,6 +705,20 @@ def test_what_is_released_before_its_end_goes_at_its_end(scene: Scene, node: Nod
     assert status(scene).state == "running"
     returns(node, b"mine")
     assert results(scene) == {0: GONE}
+
+
+def test_who_follows_is_told_before_a_run_is_forgotten(scene: Scene, node: Node) -> None:
+    scene.state.runs.limits = replace(scene.limits, taken_bytes_max=0)
+    scene.submit(wide(1))
+    scene.reply(GetResults(4, run_id(1), 0, True))
+    scene.ask(ReleaseResults(5, (run_id(1),)))
+    scene.commit()
+    scene.mail()
+    returns(node, b"mine")
+    scene.commit()
+    (told,) = [m for m in scene.mail() if isinstance(m, JobsDone)]
+    assert [part.run for part in told.runs] == [run_id(1)]
+    assert scene.state.runs.by_number == {}
 
 
 def test_runs_that_were_taken_are_forgotten_when_they_are_large(scene: Scene, node: Node) -> None:
