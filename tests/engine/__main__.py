@@ -28,7 +28,10 @@ SEEDED = {"sample": campaign.sample, "wild": campaign.wild}
 
 
 class Share(NamedTuple):
-    """Numbers *first* to *last* of a campaign: seeds, or of all graphs with all policies."""
+    """Numbers *first* to *last* of a campaign: seeds, or of all graphs with all policies.
+
+    Of graphs that differ only in how the jobs are numbered one is played.
+    """
 
     what: str
     jobs: int
@@ -38,19 +41,20 @@ class Share(NamedTuple):
     kinds: int
     """2: no edge or a data edge; 3: or an order-only one."""
 
-    def plays(self) -> Iterator[Callable[[], int]]:
-        """Each returns how many cases it was."""
+    def plays(self) -> Iterator[tuple[int, Callable[[], int]]]:
+        """(number, what plays that and returns how many cases it was)."""
         if self.what in SEEDED:
             for seed in range(self.first, self.last):
-                yield partial(SEEDED[self.what], seed, self.jobs)
+                yield seed, partial(SEEDED[self.what], seed, self.jobs)
             return
         policies = [getattr(declared, name) for name in self.policies]
-        everything = product(
-            campaign.graphs(self.jobs, self.kinds), product(policies, repeat=self.jobs)
-        )
-        for edges, chosen in islice(everything, self.first, self.last):
-            case = campaign.case_of(edges, chosen)
-            yield partial(campaign.every_second_run, case, few=self.what == "few")
+        chosen = product(range(len(policies)), repeat=self.jobs)
+        everything = product(campaign.graphs(self.jobs, self.kinds), chosen)
+        some = islice(everything, self.first, self.last)
+        for number, (edges, kinds) in enumerate(some, self.first):
+            if campaign.is_first(edges, kinds):
+                case = campaign.case_of(edges, tuple(policies[kind] for kind in kinds))
+                yield number, partial(campaign.every_second_run, case, few=self.what == "few")
 
 
 def shares(arguments: argparse.Namespace) -> Iterator[Share]:
@@ -68,7 +72,7 @@ def shares(arguments: argparse.Namespace) -> Iterator[Share]:
 def played(share: Share) -> tuple[int, list[str]]:
     """(how many cases it was, what was wrong in which of them)."""
     cases, wrong = 0, []
-    for number, play in enumerate(share.plays(), share.first):
+    for number, play in share.plays():
         try:
             count = play()
             cases += 1 if share.what in SEEDED else count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import permutations, product
 from random import Random
 
 from pypelinin.engine import frozen
@@ -41,6 +41,22 @@ def case_of(edges: dict[tuple[int, int], int], policies: tuple[Policy, ...]) -> 
         )
         for job, policy in enumerate(policies)
     ]
+
+
+def is_first(edges: dict[tuple[int, int], int], policies: tuple[int, ...]) -> bool:
+    """Whether no renumbering that keeps upstreams before downstreams comes before this one."""
+    own = (policies, tuple(edges.values()))
+    drawn = [(pair, kind) for pair, kind in edges.items() if kind]
+    for numbers in permutations(range(len(policies))):
+        if all(numbers[up] < numbers[down] for (up, down), _ in drawn):
+            renumbered = dict.fromkeys(edges, 0)
+            renumbered.update(((numbers[up], numbers[down]), kind) for (up, down), kind in drawn)
+            moved = [0] * len(policies)
+            for job, policy in zip(numbers, policies, strict=True):
+                moved[job] = policy
+            if (tuple(moved), tuple(renumbered.values())) < own:
+                return False
+    return True
 
 
 def subsets(jobs: list[int], at_most: int = 64) -> Iterator[frozenset[int]]:
