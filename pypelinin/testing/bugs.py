@@ -161,9 +161,8 @@ def _lose_count(attempts: Attempts, row: LotClosed, lsn: int) -> None:
     """Replay does something else than life did: here it forgets what life has counted."""
     lot = attempts.lots[row.fence]
     run = attempts.runs.by_number[lot.runs[row.start]]
-    queued = bool(run.counts[states.QUEUED])
     _closed(attempts, row, lsn)
-    if row.lost and queued:
+    if run.watchers:  # a replay knows nobody who watches
         run.lost[0] += 1
 
 
