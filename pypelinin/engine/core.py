@@ -64,6 +64,7 @@ class Core:
         self._breaks: list[Entry] = []
         self._spared: list[Entry] = []
         self._looks: deque[Entry] = deque()
+        self._late: deque[Entry] = deque()
         self._open = 0
         self._holding = 0
         self._broken = False
@@ -82,8 +83,10 @@ class Core:
 
     def _drain(self) -> None:
         """Requests first, so that no decision misses one; then breaks, then what nobody needs
-        any more, so that nothing starts for nobody; then looks."""
+        any more, so that nothing starts for nobody; then looks; then lazy jobs are handed out,
+        when no decision is left that could take away whom they would run for."""
         asks, breaks, spared, looks = self._asks, self._breaks, self._spared, self._looks
+        late = self._late
         while True:
             if asks:
                 self._ask(asks.pop())
@@ -95,6 +98,8 @@ class Core:
                 job = looks.popleft()
                 job.queued = False
                 self._look(job)
+            elif late:
+                self._look(late.popleft())
             elif self._holding == 0 and self.closed and not self.barrier:
                 self.barrier = True
                 for job in self.finals:

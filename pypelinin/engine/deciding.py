@@ -100,9 +100,13 @@ class Deciding(Core):
 
     def _start(self, job: Entry) -> None:
         """WANTED: hand it out if all is there and nobody is in the way."""
-        if not job.open and (job.woken or not job.eager):
-            self._unneeded(job)
-            return
+        if job.woken or not job.eager:
+            if not job.open:
+                self._unneeded(job)
+                return
+            if self._looks:
+                self._late.append(job)
+                return
         if job.inputs and not self._has_inputs(job):
             return
         for up, _ in job.after:

@@ -46,11 +46,14 @@ def test_samples_of_four_and_five_jobs(share: int) -> None:
 
 
 def test_samples_that_were_hard_to_judge() -> None:
-    """Of 10,000,000 with 6 jobs: once the oracle asked too much of what depends on time."""
+    """Of 10,000,000 with 6 jobs: once the oracle asked too much of what depends on time.
+
+    In 9210246 the engine handed out a lazy job whose last consumer fell away in the same batch.
+    """
     seeds = [
         291390, 310014, 341552, 353631, 619073, 1679395, 2250209, 2739307, 4194065, 5550365,
-        6197413, 6806537, 6955351, 7327760, 7673047, 8071674, 8100914, 8535222, 9046345, 9785640,
-        9814049, 9846570,
+        6197413, 6806537, 6955351, 7327760, 7673047, 8071674, 8100914, 8535222, 9046345, 9210246,
+        9785640, 9814049, 9846570,
     ]  # fmt: skip
     assert sum(campaign.sample(seed, 6) for seed in seeds) >= len(seeds)
 
