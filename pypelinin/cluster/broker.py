@@ -397,8 +397,8 @@ class Broker:
         held = Blobs(pack_record(self.lots[f].held(HELD_BYTES_MAX)) for f in self._told)
         wanted, ahead = self._wanted()
         return JoinBroker(
-            self.name, self.member.incarnation, self.member.epoch, wanted, ahead,
-            self.workers, self.labels, number, held, self.member.cluster,
+            self.name, self.member.incarnation, wanted, ahead, self.workers,
+            self.labels, number, held, self.member.cluster,
         )  # fmt: skip
 
     def _wanted(self) -> tuple[int, int]:

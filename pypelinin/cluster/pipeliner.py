@@ -160,7 +160,7 @@ class Pipeliner:
         self.member = Member(incarnation, limits, self._hello)
 
     def _hello(self, number: int) -> Record:
-        return JoinPipeliner(self.name, self.member.incarnation, self.member.epoch, number)
+        return JoinPipeliner(self.name, self.member.incarnation, number)
 
     def handle(self, batch: Sequence[Event], now: float) -> list[Command]:
         commands: list[Command] = []

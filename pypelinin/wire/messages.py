@@ -117,7 +117,6 @@ class JoinBroker(Record):
 
     name: str
     incarnation: str
-    seen_epoch: int
     slots: int
     ahead: int
     workers: tuple[str, ...]
@@ -295,7 +294,6 @@ class JoinPipeliner(Record):
 
     name: str
     incarnation: str
-    seen_epoch: int
     hello: int
 
 

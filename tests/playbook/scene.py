@@ -203,7 +203,6 @@ class _Member:
         self.incarnation = incarnation or f"{name}, first life"
         self.address = name.encode()
         self.hellos = 0
-        self.epoch = 0
         self.link: Link | None = None
         self.welcome: Welcome | None = None
 
@@ -217,7 +216,7 @@ class _Member:
         for envelope in self.scene.envelopes(self.address):
             message = envelope.message
             if isinstance(message, Welcome):
-                self.welcome, self.epoch = message, message.epoch
+                self.welcome = message
                 self.link = Link(message.session, 0.2)
             elif isinstance(message, (Refused, Rejoin, Wait)):
                 pass
@@ -266,7 +265,7 @@ class Node(_Member):
         packed = Blobs(pack_record(lot) for lot in held)
         self._join(
             JoinBroker(
-                self.name, self.incarnation, self.epoch, self.slots, 0, self.workers,
+                self.name, self.incarnation, self.slots, 0, self.workers,
                 self.labels, self.hellos, packed, self.cluster,
             )
         )  # fmt: skip
@@ -301,5 +300,5 @@ class Planner(_Member):
 
     def join(self) -> list[Record]:
         self.hellos += 1
-        self._join(JoinPipeliner(self.name, self.incarnation, self.epoch, self.hellos))
+        self._join(JoinPipeliner(self.name, self.incarnation, self.hellos))
         return self.read()

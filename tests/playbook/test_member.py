@@ -29,7 +29,7 @@ BEAT = 1.0
 
 @pytest.fixture
 def member() -> Member:
-    return Member("i", Limits(heartbeat_interval_s=BEAT), lambda n: JoinPipeliner("p", "i", 0, n))
+    return Member("i", Limits(heartbeat_interval_s=BEAT), lambda n: JoinPipeliner("p", "i", n))
 
 
 def welcome(hello: int, epoch: int = 1, lsn: int = 5, cluster: str = "c", **more: str) -> Welcome:

@@ -598,7 +598,7 @@ def test_a_welcome_waits_for_the_joining_to_be_durable(scene: Scene) -> None:
     node = Node(scene)
     scene.submit(wide(1))
     scene.ask(
-        JoinBroker("node", "i", 0, 1, 0, ("A",), {}, 1, ()),  # type: ignore[arg-type]
+        JoinBroker("node", "i", 1, 0, ("A",), {}, 1, ()),  # type: ignore[arg-type]
         node.address,
     )
     assert node.read() == []

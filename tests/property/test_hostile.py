@@ -131,8 +131,7 @@ class Story:
         node.hellos += 1
         message = JoinBroker(
             node.name, choice((node.incarnation, node.incarnation, "another")),
-            choice((0, self.scene.state.epoch, 5)), choice((0, 1, -3, 10**12)),
-            choice((0, 1, -3, 10**12)), ("A", "B"), {}, node.hellos,
+            choice((0, 1, -3, 10**12)), choice((0, 1, -3, 10**12)), ("A", "B"), {}, node.hellos,
             self.nonsense.inventory(self.scene.state),
         )  # fmt: skip
         self.scene.ask(message, node.address)

@@ -314,11 +314,11 @@ def test_a_hello_makes_what_waited_void() -> None:
     for number in range(50):
         peer.send(ask(number))
     for hello in range(1, 4):
-        peer.send(Envelope(JoinPipeliner("p", "i", 0, hello)))
+        peer.send(Envelope(JoinPipeliner("p", "i", hello)))
     peer.send(Envelope(GetCluster(99)))
     router = RouterSockets(address, ANY, insecure=False)
     hello, question = gather(router.receive, 2, peer.flush)
-    assert hello.envelope.message == JoinPipeliner("p", "i", 0, 3)  # type: ignore[attr-defined]
+    assert hello.envelope.message == JoinPipeliner("p", "i", 3)  # type: ignore[attr-defined]
     assert question.envelope.message == GetCluster(99)  # type: ignore[attr-defined]
     peer.close()
     router.close()
