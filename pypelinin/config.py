@@ -33,6 +33,8 @@ class Limits:
     lot_s: float = 0.010
     """How much work of measured-short jobs goes into one lot."""
     lot_jobs_max: int = 5_000
+    slot_start_s: float = 60.0
+    """A slot that takes longer to load the user's modules is ended."""
     blocked_slot_s: float = 0.1
     """A slot that is longer in one job gives the jobs behind it back."""
     batch_jobs_max: int = 10_000
@@ -77,6 +79,8 @@ DEFAULTS: dict[str, Any] = {
     "synchronous": "full",
     "insecure": False,
     "slots": 0,
+    "memory": "",
+    "resources": {},
     "workers": [],
     "store": "",
     "store_configuration": {},

@@ -1,4 +1,5 @@
-"""For functions and workers while they run as jobs: adding jobs to their own run.
+"""For functions and workers while they run as jobs: what they have of the node, and adding jobs
+to their own run.
 
     from pypelinin import Job, context
 
@@ -7,11 +8,14 @@
         context.expand([Job(merge, args=(pieces,))], [(pieces[0], context.job("report"))])
 
 The jobs are part of the run when the function has returned; if it raises they never were.
+
+`context.cores` is how many cores the job has (what it asked for; of -1 what it got), and
+`context.devices["gpu"]` are the indices of its GPUs, and so of each resource.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pypelinin.errors import DefinitionError
 from pypelinin.graph.job import Job
@@ -19,6 +23,8 @@ from pypelinin.growth import Existing
 
 Grown = tuple[list[Job], list[tuple[Job, Job]]]
 _current: Grown | None = None
+cores = 1
+devices: dict[str, tuple[int, ...]] = {}
 
 
 def job(name: str) -> Job:
@@ -47,6 +53,12 @@ def expand(jobs: Job | Iterable[Job], edges: Iterable[tuple[Job, Job]] = ()) -> 
             raise DefinitionError(f"A run grows by Jobs, not by {found!r}.")
     _current[0].extend(listed)
     _current[1].extend(pairs)
+
+
+def granted(count: int, indices: Mapping[str, Iterable[int]]) -> None:
+    """What the jobs of this slot have (called by it when it starts)."""
+    global cores, devices
+    cores, devices = count, {name: tuple(listed) for name, listed in indices.items()}
 
 
 def begin() -> None:

@@ -94,6 +94,14 @@ class Killed(JobError):
     """The slot that ran the job exited or was killed by a signal."""
 
 
+class Timeout(JobError):
+    """The job ran longer than its timeout, and was ended."""
+
+
+class MemoryLimit(JobError):
+    """The job used more memory than it had asked for, and was ended."""
+
+
 class Lost(JobError):
     """The nodes that ran the job went away too often."""
 

@@ -19,16 +19,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as BaseExecutor
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from pypelinin.client.batches import Call, JobFuture, Options, compiled, resolve
 from pypelinin.client.conversation import Conversation
 from pypelinin.config import Limits
 from pypelinin.errors import ClusterError, DefinitionError, PypelininError
 from pypelinin.graph.job import checked_labels, checked_priority, checked_retries
+from pypelinin.graph.needs import NeedOptions, Needs, checked_needs
 from pypelinin.ids import new_id
-from pypelinin.local import LocalPort, default_slots_here
+from pypelinin.local import LocalPort
 from pypelinin.runtime.calls import call_each  # what every slot has loaded
+from pypelinin.runtime.capacity import cores_here
 from pypelinin.runtime.functions import Functions, pack_call
 from pypelinin.runtime.value_store import size_of
 from pypelinin.wire.definitions import (
@@ -56,7 +58,8 @@ class Executor(BaseExecutor):
     *max_workers* is how many slots this process runs (default: its CPUs), or on a cluster how
     many jobs are there at once (default: no bound). *api* is the address of a Router; without
     it `PYPELININ_API`, else the calls run here. With a *directory* they are durable here, too.
-    *labels*, *retries* and *priority* are as for a Job; `options` gives a view with others.
+    *labels*, *retries*, *priority*, *cores*, *memory*, *resources*, *timeout*, *isolate* and
+    *env* are as for a Job; `options` gives a view with others.
 
     Results, exceptions and shutdown are as in `concurrent.futures`, but: `cancel` of a future
     ends running work; a slot that dies fails only the call that it ran (`Killed`); an exception
@@ -74,12 +77,13 @@ class Executor(BaseExecutor):
         labels: Mapping[str, str] | None = None,
         retries: int = 0,
         priority: int = 0,
+        **needs: Unpack[NeedOptions],
     ) -> None:
         if max_workers is not None and (type(max_workers) is not int or max_workers < 1):
             raise DefinitionError(f"max_workers is at least 1, not {max_workers!r}.")
-        self._options = _checked(labels or {}, retries, priority)
+        self._options = _checked(labels or {}, retries, priority, checked_needs(**needs))
         api = api or os.environ.get("PYPELININ_API")
-        self._max_workers = max_workers or (1000 if api else default_slots_here())  # Dask asks
+        self._max_workers = max_workers or (1000 if api else cores_here())  # Dask asks
         self._functions = Functions()
         self._thread = _Thread(api, max_workers, directory)
         self._thread.begin()
@@ -112,6 +116,7 @@ class Executor(BaseExecutor):
         labels: Mapping[str, str] | None = None,
         retries: int | None = None,
         priority: int | None = None,
+        **needs: Unpack[NeedOptions],
     ) -> BaseExecutor:
         """The same executor for calls with other options."""
         old = self._options
@@ -119,6 +124,7 @@ class Executor(BaseExecutor):
             old.labels if labels is None else labels,
             old.retries if retries is None else retries,
             old.priority if priority is None else priority,
+            checked_needs(**needs).over(old.needs),
         )
         return _View(self, new)
 
@@ -164,8 +170,9 @@ class _View(BaseExecutor):
         return _map(self.submit, fn, iterables, timeout, chunksize, buffersize)
 
 
-def _checked(labels: Mapping[str, str], retries: int, priority: int) -> Options:
-    return Options(checked_labels(labels), checked_retries(retries), checked_priority(priority))
+def _checked(labels: Mapping[str, str], retries: int, priority: int, needs: Needs) -> Options:
+    priority, retries = checked_priority(priority), checked_retries(retries)
+    return Options(checked_labels(labels), retries, priority, needs)
 
 
 # --- map ---------------------------------------------------------------------------------

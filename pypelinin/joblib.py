@@ -15,8 +15,8 @@ from joblib import register_parallel_backend
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
 
 from pypelinin.executor import Executor
-from pypelinin.local import default_slots_here
 from pypelinin.runtime.calls import call
+from pypelinin.runtime.capacity import cores_here
 
 __all__ = ["PypelininBackend"]
 
@@ -44,7 +44,7 @@ class PypelininBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """Slots for so many jobs; all that there are for a negative number."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        there = slots_of(self._api) if self._api else default_slots_here()
+        there = slots_of(self._api) if self._api else cores_here()
         if n_jobs is None or n_jobs < 0:
             return max(1, there + 1 + (-1 if n_jobs is None else n_jobs))
         return n_jobs
@@ -57,7 +57,7 @@ class PypelininBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         del prefer, require, options
         self.parallel = parallel
         found = self.effective_n_jobs(n_jobs)
-        slots = None if self._api else min(found, default_slots_here())
+        slots = None if self._api else min(found, cores_here())
         self._executor = Executor(slots, api=self._api, directory=self._directory)
         return found
 

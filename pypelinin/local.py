@@ -43,6 +43,7 @@ from pypelinin.config import VERSION, Limits
 from pypelinin.errors import ClusterError, DefinitionError
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
+from pypelinin.runtime.capacity import capacity_of, cores_here, devices_here, memory_here
 from pypelinin.runtime.daemons import recovered
 from pypelinin.runtime.foreign import ForeignSlots, as_engine, default_slots
 from pypelinin.runtime.journal import Journal
@@ -52,7 +53,7 @@ from pypelinin.runtime.slots import Setup, Slots
 from pypelinin.runtime.value_files import ValueFiles, this_start
 from pypelinin.runtime.values import check_plain
 from pypelinin.wire.codec import Envelope
-from pypelinin.wire.definitions import ValuePlace
+from pypelinin.wire.definitions import Capacity, ValuePlace
 from pypelinin.wire.messages import AddPipeline
 
 NODE = b"node"
@@ -82,10 +83,11 @@ class Machines:
     def __init__(
         self,
         setup: Setup,
-        slots: int,
+        capacity: Capacity,
         directory: Path | None,
         limits: Limits | None = None,
         engine: Executor | None = None,
+        devices: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.limits = embedded_limits(limits or Limits())
         self.mail: deque[Event] = deque()
@@ -111,7 +113,7 @@ class Machines:
         self._files = ValueFiles(self._place.directory)
         self._router, first = self._recovered(directory, wall - now)
         self._broker = Broker(
-            "local", new_id(os.urandom), slots, {}, self.limits, VERSION, wall - now
+            "local", new_id(os.urandom), capacity, {}, self.limits, VERSION, wall - now, devices
         )
         setup = replace(setup, place=self._place, temporary=self._temporary)
         self._slots: Slots | ForeignSlots = (
@@ -223,10 +225,10 @@ class Machines:
                     self._begun = True
                 case RecallLot(slot):
                     self._for_broker.append(self._slots.recall(slot))
-                case StartSlot(slot):
-                    self._slots.start(slot)
-                case KillSlot(slot):
-                    self._slots.kill(slot)
+                case StartSlot(slot, shape):
+                    self._slots.start(slot, shape)
+                case KillSlot(slot, gently):
+                    self._slots.kill(slot, gently)
                 case Stop(error):
                     self._stopped = True
                     if error:
@@ -300,11 +302,6 @@ def _temporary_name() -> str:
     return os.path.join(tempfile.gettempdir(), name)
 
 
-def default_slots_here() -> int:
-    """The CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 class LocalPort:
     """The client's way to machines that work while he waits; the arguments are LocalRunner's."""
 
@@ -320,7 +317,7 @@ class LocalPort:
     ) -> None:
         if engine is not None:
             as_engine(engine)
-        usual = default_slots_here() if engine is None else default_slots(engine)
+        usual = cores_here() if engine is None else default_slots(engine)
         count = usual if slots is None else slots
         if type(count) is not int or count < 1:
             raise DefinitionError(f"An embedded run needs at least one slot, not {slots!r}.")
@@ -335,7 +332,9 @@ class LocalPort:
             configuration,
         )
         place = None if directory is None else Path(directory).absolute()
-        self._machines = Machines(setup, count, place, limits, engine)
+        devices = {} if engine is not None else devices_here(os.environ)
+        capacity = capacity_of(count, memory_here(), devices)
+        self._machines = Machines(setup, capacity, place, limits, engine, devices)
         self.limits = self._machines.limits
 
     def send(self, envelope: Envelope) -> None:

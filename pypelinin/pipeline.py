@@ -16,6 +16,7 @@ from pypelinin.errors import DefinitionError
 from pypelinin.graph.fingerprint import digest
 from pypelinin.graph.graph import Graph, order
 from pypelinin.graph.job import Job, checked_labels, checked_priority, checked_retries
+from pypelinin.graph.needs import Memory, checked_needs
 from pypelinin.graph.shell import Shell
 from pypelinin.wire.codec import pack_plain, pack_record
 from pypelinin.wire.definitions import (
@@ -29,6 +30,7 @@ from pypelinin.wire.definitions import (
     Kind,
     Structure,
     call_worker,
+    terms_of,
 )
 
 Jobs = Job | Sequence[Job] | None
@@ -63,10 +65,11 @@ NIL = b"\xc0"
 class Pipeline:
     """Jobs, their order, and the *data* all of them get.
 
-    *labels* are for people and show in lists; *priority* and *retries* are the defaults
-    of its jobs. *results* are the jobs of functions whose results are wanted (None: all);
-    the others' go when nobody reads them any more. Raises Cycle (a ValueError) with the path
-    if the jobs wait for each other, DefinitionError for what is not a graph of jobs.
+    *labels* are for people and show in lists; *priority*, *retries*, *cores*, *memory*,
+    *resources*, *timeout*, *isolate* and *env* are the defaults of its jobs. *results* are the
+    jobs of functions whose results are wanted (None: all); the others' go when nobody reads them
+    any more. Raises Cycle (a ValueError) with the path if the jobs wait for each other,
+    DefinitionError for what is not a graph of jobs.
 
     Two pipelines are equal if graph and data are. What the cluster says about it stands
     in `id`, `state`, `error`, `started_at`, `finished_at` and `duration`, kept up to date
@@ -82,6 +85,12 @@ class Pipeline:
         priority: int = 0,
         retries: int = 0,
         results: Iterable[Job] | None = None,
+        cores: int | None = None,
+        memory: Memory | None = None,
+        resources: Mapping[str, int] | None = None,
+        timeout: float | str | None = None,
+        isolate: bool | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         jobs, edges = _read(graph)
         self.jobs, self.graph = order(jobs, edges)
@@ -90,6 +99,7 @@ class Pipeline:
         self.labels = checked_labels(labels or {})
         self.priority = checked_priority(priority)
         self.retries = checked_retries(retries)
+        self.needs = checked_needs(cores, memory, resources, timeout, isolate, env)
         self.id: str | None = None
         self.state = "new"
         self.error: Failure | None = None
@@ -225,8 +235,8 @@ class Pipeline:
     @staticmethod
     def kinds_of(kinds: Iterable[tuple[Any, ...]]) -> Iterator[Kind]:
         """The keys that `kind_of` gathered as what the Router knows of them."""
-        for worker, labels, retries, priority in kinds:
-            yield Kind(worker, dict(labels), retries, priority)
+        for worker, labels, retries, priority, needs in kinds:
+            yield Kind(worker, dict(labels), retries, priority, *terms_of(needs))
 
     def _inputs(self, number: int) -> list[Job]:
         """The jobs whose results a job gets, in the order in which it gets them."""
@@ -269,6 +279,7 @@ class Pipeline:
             tuple(sorted((job.labels or {}).items())),
             self.retries if job.retries is None else job.retries,
             self.priority if job.priority is None else job.priority,
+            job.needs.over(self.needs),
         )
         return kinds.setdefault(key, len(kinds))
 
@@ -339,7 +350,7 @@ def _name_apart(job: Job, names: Mapping[str, Job]) -> None:
 
 
 def _options(job: Job) -> tuple[object, ...]:
-    return (job.data, job.labels, job.retries, job.priority)
+    return (job.data, job.labels, job.retries, job.priority, job.needs)
 
 
 def _jobs(value: Any) -> Iterator[Job]:

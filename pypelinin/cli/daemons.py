@@ -67,6 +67,16 @@ def pipeliner(api: str | None, **flags: Any) -> None:
     metavar="NAME=VALUE",
     help="What jobs can ask of their node; may be repeated.",
 )
+@click.option(
+    "--memory", metavar="SIZE", help="How much the node offers, as 16GB.  [default: what is there]"
+)
+@click.option(
+    "--resource",
+    "resources",
+    multiple=True,
+    metavar="NAME=N",
+    help="What else the node offers, as gpu=2 or gpu=[0,3]; may be repeated.",
+)
 @click.option("--name", metavar="NAME", help="Of this node.  [default: its host name]")
 @options.logging_options
 def broker(api: str | None, name: str | None, **flags: Any) -> None:
@@ -79,6 +89,7 @@ def broker(api: str | None, name: str | None, **flags: Any) -> None:
     pairs = flags.pop("store_options")
     flags["store_configuration"] = settings.options(pairs, "--store-option")
     flags["labels"] = settings.texts(flags["labels"], "--label")
+    flags["resources"] = settings.options(flags["resources"], "--resource")
     loaded = settings.load(flags)
     own = loaded["store_configuration"] or None
     serve("broker", loaded, api=router_address(api), name=name, own_store_configuration=own)

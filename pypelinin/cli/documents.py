@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pypelinin.wire.definitions import Failure
+from pypelinin.units import format_bytes
+from pypelinin.wire.definitions import Capacity, Failure
 from pypelinin.wire.messages import Cluster, RunStatus
 
 RUN_KEYS = (
@@ -50,6 +51,13 @@ def failure(found: Failure) -> dict[str, Any]:
     }
 
 
+def amounts(capacity: Capacity | None) -> dict[str, Any] | None:
+    """Cores, bytes of memory and each resource of a node; None for who runs no jobs."""
+    if capacity is None:
+        return None
+    return {"cores": capacity.cores, "memory": capacity.memory, **capacity.resources}
+
+
 def cluster(answer: Cluster, api: str) -> dict[str, Any]:
     """The cluster: api, cluster, epoch, version, started_at, runs, jobs, nodes."""
     nodes = [
@@ -59,6 +67,8 @@ def cluster(answer: Cluster, api: str) -> dict[str, Any]:
             "state": node.state,
             "slots": node.slots,
             "running": node.running,
+            "capacity": amounts(node.capacity),
+            "free": amounts(node.free),
             "runs": node.runs,
             "workers": list(node.workers),
             "labels": node.labels,
@@ -108,6 +118,18 @@ def when(seconds: float) -> str:
 
 def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def free(node: dict[str, Any]) -> str:
+    """What a node has free of memory and resources: "12.0 of 16.0 GB, 1 of 2 gpu"."""
+    has, left = node["capacity"], node["free"]
+    if has is None:
+        return ""
+    parts = []
+    if has["memory"]:
+        parts.append(f"{format_bytes(left['memory'])} of {format_bytes(has['memory'])}")
+    names = [name for name in has if name not in ("cores", "memory")]
+    return ", ".join(parts + [f"{left[name]} of {has[name]} {name}" for name in names])
 
 
 def labels(mapping: dict[str, str]) -> str:

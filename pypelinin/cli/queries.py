@@ -150,8 +150,9 @@ def status(reach: Reach, run: str | None, as_json: bool) -> None:
     """The cluster: Router, nodes, slots, what is queued and runs. With an ID: that run.
 
     --json: api, cluster, epoch, version, started_at, runs (open, finished), jobs (queued,
-    running), nodes (name, role, state, slots, running, runs, workers, labels, silent_s); with an
-    ID the keys of `list`.
+    running), nodes (name, role, state, slots, running, capacity, free, runs, workers, labels,
+    silent_s; capacity and free have cores, memory in bytes and each resource); with an ID the
+    keys of `list`.
     """
     target = reach.target(as_json)
     from pypelinin.cli import documents, which
@@ -191,13 +192,14 @@ def _cluster_lines(document: dict[str, Any]) -> list[str]:
             node["name"], node["role"], node["state"],
             str(node["slots"]) if node["role"] == "broker" else "",
             str(node["running"]) if node["role"] == "broker" else f"{node['runs']:,} runs",
+            documents.free(node),
             documents.labels(node["labels"]), ", ".join(node["workers"]),
         )
         for node in document["nodes"]
     ]  # fmt: skip
     if not any(node["role"] == "broker" for node in document["nodes"]):
         lines.append("no Broker: jobs wait until one joins (`pypelinin broker --workers MODULE`)")
-    heads = ("node", "role", "state", "slots", "running", "labels", "workers")
+    heads = ("node", "role", "state", "slots", "running", "free", "labels", "workers")
     return [*lines, *documents.table(heads, rows)] if rows else lines
 
 

@@ -75,6 +75,17 @@ def pipeliner(values: Mapping[str, Any]) -> Pipeliner:
     return Pipeliner(values["api"], logger=logging.getLogger("Pipeliner"))
 
 
+def resources(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts and lists of indices; the environment has only texts."""
+    found = {}
+    for name, value in given.items():
+        try:
+            found[name] = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            found[name] = value  # the Broker says what is wrong with it
+    return found
+
+
 def broker(values: Mapping[str, Any]) -> Broker:
     """Its store is made with the Router's configuration unless it has one of its own."""
     return Broker(
@@ -85,5 +96,7 @@ def broker(values: Mapping[str, Any]) -> Broker:
         number_of_workers=values["slots"] or None,
         name=values.get("name"),
         labels=values["labels"],
+        memory=values["memory"] or None,
+        resources=resources(values["resources"]),
         store_configuration=values.get("own_store_configuration"),
     )

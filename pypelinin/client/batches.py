@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from pypelinin.client.results import Outcome, error_of
 from pypelinin.graph import states
+from pypelinin.graph.needs import UNSAID, Needs
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.value_store import Values
 from pypelinin.runtime.values import Piece, unpack_value
 from pypelinin.wire.codec import pack_plain, pack_record, pack_shared
-from pypelinin.wire.definitions import Details, Header, Kind, Structure, call_worker
+from pypelinin.wire.definitions import Details, Header, Kind, Structure, call_worker, terms_of
 
 
 class Options(NamedTuple):
@@ -23,6 +24,7 @@ class Options(NamedTuple):
     labels: Mapping[str, str] = {}
     retries: int = 0
     priority: int = 0
+    needs: Needs = UNSAID
 
 
 class Call(NamedTuple):
@@ -87,7 +89,8 @@ def compiled(
             kinds[key] = len(listed)
             worker = call_worker(Functions.version, call.function)
             options = call.options
-            listed.append(Kind(worker, dict(options.labels), options.retries, options.priority))
+            labels, terms = dict(options.labels), terms_of(options.needs)
+            listed.append(Kind(worker, labels, options.retries, options.priority, *terms))
             functions[call.function] = call.packed_function
         kind_of.append(kinds[key])
         payloads.append(pack_plain([None, arguments]))

@@ -11,7 +11,7 @@ from pypelinin.graph.job import Job
 from pypelinin.pipeline import NIL, Pipeline
 from pypelinin.runtime.values import unpack_value
 from pypelinin.wire.codec import unpack_plain, unpack_record
-from pypelinin.wire.definitions import FRAME_BYTES_MAX, Details, Header, Structure
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Details, Header, Structure, needs_of
 from pypelinin.wire.messages import RunStatus
 
 
@@ -52,10 +52,12 @@ def _jobs_of(header: Header, details: Details, count: int) -> Iterator[Job]:
         kind = header.kinds[details.kind_of[i] if details.kind_of else 0]
         own = details.payloads[starts[i] : starts[i + 1]] if details.ends else NIL
         name, data = unpack_plain(own, FRAME_BYTES_MAX) or (None, None)
-        yield Job(
+        job = Job(
             kind.worker, None if data is None else _plain(data), name=name, labels=kind.labels,
             retries=kind.retries, priority=kind.priority,
         )  # fmt: skip
+        job.needs = needs_of(kind)
+        yield job
 
 
 def _plain(payload: bytes) -> Any:

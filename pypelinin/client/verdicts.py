@@ -11,10 +11,12 @@ from pypelinin.errors import (
     JobError,
     Killed,
     Lost,
+    MemoryLimit,
     NotFound,
     PypelininError,
     Refused,
     RemoteTraceback,
+    Timeout,
     UnknownWorker,
     ValueLost,
     VersionMismatch,
@@ -34,6 +36,8 @@ _REFUSALS: dict[str, type[PypelininError]] = {
 _CAUSES: dict[str, type[JobError]] = {
     "exit": Killed,
     "signal": Killed,
+    "timeout": Timeout,
+    "memory": MemoryLimit,
     "lost": Lost,
     "value": ValueLost,
 }

@@ -63,8 +63,8 @@ def member(
     running = sum(len(lot.jobs) - lot.next for lot in state.attempts.of_node(peer.node))
     workers = tuple(sorted(worker for worker in node.workers if not is_own(worker)))
     return NodeStatus(
-        peer.name, peer.role, "up" if node.slots else "draining", node.slots, running,
-        workers, node.labels, now - peer.heard_at, planned,
+        peer.name, peer.role, "draining" if node.draining else "up", node.offered.cores, running,
+        workers, node.labels, now - peer.heard_at, planned, node.capacity, node.free,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.runs import Runs
 from pypelinin.config import Limits
 from pypelinin.graph import states
@@ -33,6 +34,7 @@ from pypelinin.wire.rows import (
 Pair = tuple[int, int]
 """(run number, job)."""
 
+MEMORY = "memory"
 _FROM_BROKER = bytes((states.DONE, states.FAILED, states.UNBEGUN))
 
 
@@ -46,8 +48,6 @@ class OpenLot:
     jobs: array[int]
     follows: bytes = b""
     next: int = 0
-    hello: int = 0
-    """With which hello of its node the session began on which it was given."""
 
     def rest(self, start: int = 0) -> list[Pair]:
         start = max(start, self.next)
@@ -77,7 +77,6 @@ class Attempts:
         epoch: int,
         node: int,
         lots: Iterable[tuple[array[int], array[int], bytes]],
-        hello: int,
     ) -> HandedOut:
         """Number the attempts of *lots*; fences rise and never repeat within an epoch."""
         rows = []
@@ -85,7 +84,7 @@ class Attempts:
         for runs, jobs, follows in lots:
             rows.append(LotRow(make_fence(epoch, attempt), runs, jobs, follows))
             attempt += len(jobs)
-        return HandedOut(node, tuple(rows), hello)
+        return HandedOut(node, tuple(rows))
 
     def judge_progress(self, node: int, items: Iterable[Progress]) -> list[JobsEnded]:
         """The part of what *node* says that is new and about lots it still has."""
@@ -133,13 +132,27 @@ class Attempts:
             if job in run.cancelling:
                 judged[i] = states.CANCELLED
                 continue
-            tried = run.failed_again[job] + again.get((number, job), 0)
-            if tried < run.kind(job).retries and not run.cancelled:
-                judged[i] = states.AGAIN
-                again[number, job] = again.get((number, job), 0) + 1
             failure = why.get(position, Failure("exception", "unknown", "no details were given"))
+            if not run.cancelled and self._is_tried_again(run, job, failure, again):
+                judged[i] = states.AGAIN
             failures.append(FailedJob(number, job, failure))
         return bytes(judged)
+
+    def _is_tried_again(
+        self, run: RunRecord, job: int, why: Failure, again: dict[Pair, int]
+    ) -> bool:
+        """With more memory if it had too little and there is more; else while it has retries.
+
+        *again* counts those that are judged now and not applied yet.
+        """
+        kind = run.kind(job)
+        if why.cause == MEMORY:
+            return run.memory_kills[job] < len(kind.more_memory)
+        tried = run.failed_again[job] + again.get((run.number, job), 0)
+        if tried >= kind.retries:
+            return False
+        again[run.number, job] = again.get((run.number, job), 0) + 1
+        return True
 
     def judge_close(self, lots: Iterable[OpenLot], lost: bool) -> list[LotsClosed]:
         closed = tuple(LotClosed(lot.fence, lot.next, lost) for lot in lots)
@@ -152,9 +165,7 @@ class Attempts:
             return []
         return [LotsClosed((LotClosed(fence, start, False),))]
 
-    def judge_held(
-        self, epoch: int, node: int, held: HeldLot, hello: int
-    ) -> tuple[bool, list[Record]]:
+    def judge_held(self, epoch: int, node: int, held: HeldLot) -> tuple[bool, list[Record]]:
         """(may the node go on with this lot, rows) for one line of its inventory."""
         lot = self.lots.get(held.fence)
         if not is_sound(held) or len(held.statuses) > len(held.jobs):
@@ -187,7 +198,7 @@ class Attempts:
             if run.states[job] != states.OPEN or held.fence + i < run.floors.get(job, 0):
                 return False, []
         row = LotRow(held.fence, held.runs, held.jobs, held.follows)
-        return True, [HandedOut(node, (row,), hello)]
+        return True, [HandedOut(node, (row,))]
 
     def valid(self, epoch: int, basis_epoch: int, basis_lsn: int) -> bool:
         """Whether what was built on that row of that epoch still stands."""
@@ -215,14 +226,15 @@ class Attempts:
 
     def apply(self, row: Record, lsn: int) -> None:
         match row:
-            case HandedOut(node, lots, hello):
+            case HandedOut(node, lots):
                 for lot in lots:
-                    self._handed_out(node, lot, hello)
+                    self._handed_out(node, lot)
             case JobsEnded(lots, failures):
                 for ended in lots:
                     self._ended(ended, lsn)
                 for failed in failures:
                     self.runs.keep_failure(failed)
+                    self._count(failed)
             case LotsClosed(lots):
                 for closed in lots:
                     self._closed(closed, lsn)
@@ -233,8 +245,8 @@ class Attempts:
                     run.set_state(job, states.FAILED)
                     self.runs.keep_failure(FailedJob(number, job, failure))
 
-    def _handed_out(self, node: int, row: LotRow, hello: int) -> None:
-        self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs, row.follows, 0, hello)
+    def _handed_out(self, node: int, row: LotRow) -> None:
+        self.lots[row.fence] = OpenLot(row.fence, node, row.runs, row.jobs, row.follows)
         if fence_epoch(row.fence) == self.epoch:
             after = fence_attempt(row.fence) + len(row.jobs)
             self.next_attempt = max(self.next_attempt, after)
@@ -256,8 +268,16 @@ class Attempts:
         if end == len(lot.jobs):
             del self.lots[row.fence]
 
+    def _count(self, failed: FailedJob) -> None:
+        """Against its retries, if it is tried again; each cause has a counter of its own."""
+        run = self.runs.by_number[failed.run]
+        if failed.failure.cause == MEMORY:
+            run.memory_kills[failed.job] += 1
+        elif run.states[failed.job] == states.OPEN:
+            run.failed_again[failed.job] += 1
+
     def _set(self, runs: array[int], jobs: array[int], statuses: bytes, lsn: int) -> None:
-        """Jobs take new states; AGAIN opens them and counts."""
+        """Jobs take new states; AGAIN and UNBEGUN open them."""
         by_number = self.runs.by_number
         number, run = -1, None
         for other, job, status in zip(runs, jobs, statuses, strict=True):
@@ -266,10 +286,7 @@ class Attempts:
                 run = by_number[number]
                 run.lsn = lsn or run.lsn  # a hand-out is nothing others build on
             assert run is not None
-            if status == states.AGAIN:
-                run.failed_again[job] += 1
-                status = states.OPEN
-            elif status == states.UNBEGUN:
+            if status in (states.AGAIN, states.UNBEGUN):
                 status = states.OPEN
             before = run.states[job]
             run.counts[before] -= 1

@@ -12,7 +12,7 @@ from copy import copy
 from heapq import heappop, heappush
 
 from pypelinin.cluster.attempts import OpenLot, Pair
-from pypelinin.cluster.coordinator import Coordinator, Placed
+from pypelinin.cluster.coordinator import Coordinator, Node, Placed
 from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.hand_out import lots_for, with_followers
 from pypelinin.cluster.planning import Planning
@@ -61,21 +61,21 @@ class Dispatch:
             return
         if run.cancelling:
             jobs = self._without_cancelled(run, list(jobs))
-        groups: dict[int, array[int]] = {}
-        size, known = len(run.states), run.states
+        groups: dict[tuple[int, int], array[int]] = {}
+        size, known, kills = len(run.states), run.states, run.memory_kills
         for job in jobs:
             if job < size and known[job] == states.OPEN:
                 if self._later and (run.number, job) in self._later:
                     continue
                 run.set_state(job, states.QUEUED)
-                kind = run.kind_of[job] if run.kind_of else 0
-                if kind not in groups:
-                    groups[kind] = array("I")
-                groups[kind].append(job)
-        for kind, group in groups.items():
-            header = run.header
+                alike = (run.kind_of[job] if run.kind_of else 0, kills[job] if kills else 0)
+                if alike not in groups:
+                    groups[alike] = array("I")
+                groups[alike].append(job)
+        header = run.header
+        for (kind, killed), group in groups.items():
             self.queues.add(
-                header.kinds[kind], header.submitter, run.number, group, first, run.widest
+                header.kinds[kind], header.submitter, run.number, group, first, run.widest, killed
             )
 
     def _without_cancelled(self, run: RunRecord, jobs: list[int]) -> list[int]:
@@ -126,9 +126,8 @@ class Dispatch:
                 self._ended(lot, start, statuses, now)
 
     def _ended(self, lot: OpenLot, start: int, statuses: bytes, now: float) -> None:
-        known = self.coordinator.nodes.get(lot.node)
-        if known is not None and start + len(statuses) == len(lot.jobs):
-            known.lots -= 1
+        if start + len(statuses) == len(lot.jobs):
+            self.coordinator.free(lot.node, lot.fence)
         self.ended += len(statuses)
         end = start + len(statuses)
         begin = start
@@ -176,9 +175,8 @@ class Dispatch:
             lots = [copy(self._state.attempts.lots[lot.fence]) for lot in row.lots]
             self._scribe.write([row])
             for lot, closed in zip(lots, row.lots, strict=True):
-                node = self.coordinator.nodes.get(lot.node)
-                if node is not None and lot.next == closed.start:
-                    node.lots -= 1
+                if lot.next == closed.start:
+                    self.coordinator.free(lot.node, lot.fence)
                 if closed.lost:
                     rows = self._state.attempts.judge_given_up(lot, closed.start, name)
                     self._scribe.write(rows)
@@ -197,10 +195,18 @@ class Dispatch:
         for number, jobs in grouped.items():
             self.enqueue(by_number[number], jobs, first=True)
 
-    def hand_out(self) -> None:
+    def joined(self, node: Node) -> None:
+        """*node* is here, with the lots that the journal says it has."""
+        lots = []
+        for lot in self._state.attempts.of_node(node.number):
+            run = self._state.runs.by_number[lot.runs[0]]
+            lots.append((lot.fence, run.terms(lot.jobs[0]), run.header.submitter))
+        self.coordinator.join(node, lots)
+
+    def hand_out(self, now: float) -> None:
         """Queued jobs to nodes with room: one row and few messages a node."""
         chosen: dict[int, list[Placed]] = {}
-        for placed in self.coordinator.place(self.queues):
+        for placed in self.coordinator.place(self.queues, now):
             chosen.setdefault(placed.node.number, []).append(placed)
         if not chosen:
             return
@@ -208,12 +214,13 @@ class Dispatch:
         for number, picked in chosen.items():
             basis = max(self._state.runs.by_number[run].lsn for lot in picked for run in lot.runs)
             lots = [with_followers(self._state.runs, self._planning, lot) for lot in picked]
-            row = self._state.attempts.judge_hand_out(
-                self._state.epoch, number, lots, peers[number].hello
-            )
+            row = self._state.attempts.judge_hand_out(self._state.epoch, number, lots)
             self._scribe.write([row])
-            workers = [lot.waiting.worker for lot in picked]
-            for message in lots_for(self._state, peers[number].runs, workers, row.lots, basis):
+            node = self.coordinator.nodes[number]
+            for lot, placed in zip(row.lots, picked, strict=True):
+                self.coordinator.hold(node, lot.fence, placed.held)
+            waiting = [lot.waiting for lot in picked]
+            for message in lots_for(self._state, peers[number].runs, waiting, row.lots, basis):
                 self._desk.tell(peers[number], message)
 
     def cancel(self, runs: Iterable[RunRecord]) -> None:
@@ -239,4 +246,5 @@ class Dispatch:
         queued = sum(run.counts[states.QUEUED] for run in self._state.runs.by_number.values())
         assert queued == self.queues.count
         for node in self.coordinator.nodes.values():
-            assert node.lots == len(self._state.attempts.of_node(node.number)), node
+            fences = {lot.fence for lot in self._state.attempts.of_node(node.number)}
+            assert node.held.keys() == fences, node

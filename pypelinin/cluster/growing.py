@@ -88,7 +88,8 @@ def _check(growth: Growth, jobs: int) -> None:
         for up in growth.upstreams[offsets[job] : offsets[job + 1]]:
             if job <= up < jobs or up >= jobs + len(growth.names):
                 raise BadMessage("a new job depends on one behind it")
-    if len(growth.kind_of) != jobs or max(growth.kind_of) >= len(growth.kinds):
+    fits = len(growth.kind_of) == jobs and max(growth.kind_of) < len(growth.kinds)
+    if not fits or not all(kind.sane for kind in growth.kinds):
         raise BadMessage("its kinds do not fit its jobs")
     ends = growth.ends
     if len(ends) != jobs or ends[-1] != len(growth.payloads):

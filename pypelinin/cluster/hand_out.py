@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pypelinin.cluster.coordinator import Placed
 from pypelinin.cluster.growing import NIL
 from pypelinin.cluster.planning import Planning
+from pypelinin.cluster.queues import JobClass
 from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.runs import Runs
 from pypelinin.cluster.state import State
@@ -35,6 +36,8 @@ def with_followers(
         for behind in planning.line(number, job, room):
             run = runs.by_number[number]
             if run.states[behind] != states.OPEN or run.kind(behind) is not run.kind(job):
+                break
+            if run.memory_kills[behind] != run.memory_kills[job]:
                 break
             line.append(behind)
         room -= len(line) - 1
@@ -67,7 +70,7 @@ class _Batch:
 def lots_for(
     state: State,
     known: dict[int, None],
-    workers: Sequence[str],
+    classes: Sequence[JobClass],
     lots: Sequence[LotRow],
     basis_lsn: int,
 ) -> Iterator[JobsOut]:
@@ -76,7 +79,7 @@ def lots_for(
     A lot's headers come with it or before it.
     """
     batch = _Batch()
-    for worker, row in zip(workers, lots, strict=True):
+    for waiting, row in zip(classes, lots, strict=True):
         runs = [state.runs.by_number[number] for number in dict.fromkeys(row.runs)]
         for run in runs:
             if run.number not in known:
@@ -90,7 +93,8 @@ def lots_for(
         if batch.full:
             yield batch.message(state.epoch, basis_lsn)
             batch = _Batch()
-        batch.rows.append(Lot(row.fence, worker, row.runs, row.jobs, row.follows))
+        lot = Lot(row.fence, waiting.worker, row.runs, row.jobs, row.follows, waiting.terms)
+        batch.rows.append(lot)
         batch.row_payloads.append(_payloads(row, runs))
         batch.size += 8 * len(row.jobs) + len(batch.row_payloads[-1]) + 64
     yield batch.message(state.epoch, basis_lsn)

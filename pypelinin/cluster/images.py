@@ -31,7 +31,7 @@ def run_image(run: RunRecord) -> RunImage:
         bytes(run.states.translate(_WITHOUT_QUEUES)), _flat(run.failed_again), _flat(run.lost),
         failures, run.cancelled, run.finished_at, run.assignment, run.lsn, _flat(run.floors),
         array("I", run.results), tuple(run.results.values()), array("I", run.cancelling),
-        None if run.plain else _grown(run),
+        None if run.plain else _grown(run), _flat(run.memory_kills),
     )  # fmt: skip
 
 
@@ -44,9 +44,9 @@ def _grown(run: RunRecord) -> Grown:
 
 
 def state_image(state: State) -> StateImage:
-    members = [Joined(m.node, m.name, m.incarnation) for m in state.members.values()]
+    members = [Joined(m.node, m.name, m.incarnation, m.hello) for m in state.members.values()]
     lots = [
-        LotImage(lot.node, lot.next, LotRow(lot.fence, lot.runs, lot.jobs, lot.follows), lot.hello)
+        LotImage(lot.node, lot.next, LotRow(lot.fence, lot.runs, lot.jobs, lot.follows))
         for lot in state.attempts.lots.values()
     ]
     return StateImage(
@@ -84,11 +84,13 @@ def _restore_state(state: State, image: StateImage) -> None:
     state.runs.next_number = image.next_number
     state.runs.finished_order = dict.fromkeys(image.finished)
     for member in image.members:
-        state.members[member.node] = JournalledMember(member.node, member.name, member.incarnation)
+        state.members[member.node] = JournalledMember(
+            member.node, member.name, member.incarnation, member.hello
+        )
     for item in image.lots:
         lot = item.lot
         state.attempts.lots[lot.fence] = OpenLot(
-            lot.fence, item.node, lot.runs, lot.jobs, lot.follows, item.next, item.hello
+            lot.fence, item.node, lot.runs, lot.jobs, lot.follows, item.next
         )
 
 
@@ -114,6 +116,7 @@ def _restore_run(state: State, image: RunImage) -> None:
     run.assignment, run.lsn = image.assignment, image.lsn
     run.floors = _pairs(image.floors)
     run.failed_again, run.lost = Counter(_pairs(image.failed_again)), Counter(_pairs(image.lost))
+    run.memory_kills = Counter(_pairs(image.memory_kills))
     run.cancelling = dict.fromkeys(image.cancelling)
     run.results = dict(zip(image.result_jobs, image.results, strict=True))
     run.failures = {failed.job: failed.failure for failed in image.failures}

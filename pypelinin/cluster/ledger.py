@@ -1,56 +1,83 @@
-"""The account of one node: what it has, what of it is granted.
+"""The account of one node: what it has, what of it is granted to which lot.
 
 Pure and local to the Broker, which is the authority: the Router only believes what the
-Broker asked for. One grant is one slot for now; needs beyond a slot join it with cores and
-memory, in the same place.
+Broker asked for. *limit* is what others on the node leave; grants of before may be above it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pypelinin.cluster.amounts import Amount, left_of, need_on
+from pypelinin.wire.definitions import Capacity, Terms
+
+
+@dataclass(slots=True)
+class Grant:
+    """What a lot has of the node; *devices* are indices of each resource by its name."""
+
+    need: Amount
+    devices: dict[str, tuple[int, ...]]
+
 
 class Ledger:
-    """Which slot holds which lot; a slot that is not usable (starting, dead) is not free."""
+    """Grants by the fence of their lot."""
 
-    __slots__ = ("_free", "_granted")
+    __slots__ = ("capacity", "granted", "limit", "_indices", "_left", "_plain")
 
-    def __init__(self) -> None:
-        self._free: dict[int, None] = {}
-        self._granted: dict[int, int] = {}
+    def __init__(
+        self, capacity: Capacity, indices: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        self.capacity = capacity
+        self.limit = capacity
+        self.granted: dict[int, Grant] = {}
+        given = indices or {}
+        self._indices = {
+            name: sorted(given.get(name) or range(count))
+            for name, count in capacity.resources.items()
+        }
+        """Those of each resource that are free."""
+        self._left = left_of(capacity, ())
+        self._plain = need_on(None, capacity, capacity)
 
-    def open(self, slot: int) -> None:
-        """*slot* became usable."""
-        self._free[slot] = None
+    def set_limit(self, limit: Capacity) -> None:
+        """What may be granted from now on."""
+        self.limit = limit
+        self._left = left_of(limit, (grant.need for grant in self.granted.values()))
 
-    def close(self, slot: int) -> int | None:
-        """*slot* is gone; returns the fence of the lot it held."""
-        self._free.pop(slot, None)
-        return self._granted.pop(slot, None)
+    def grant(self, fence: int, terms: Terms | None) -> Grant | None:
+        """What the lot *fence* asks for, if that is free."""
+        need = self._plain
+        if terms is not None:
+            need = need_on(terms, self.capacity, self.limit)
+        if need is None or not self._left.holds(need):
+            return None
+        grant = self.granted[fence] = Grant(need, {})
+        self._left.add(need, -1)
+        for name, count in need.resources.items():
+            grant.devices[name] = self._taken(name, count)
+        return grant
 
-    def grant(self, fence: int) -> int | None:
-        """A free slot for the lot *fence*, or None."""
-        for slot in self._free:
-            del self._free[slot]
-            self._granted[slot] = fence
-            return slot
-        return None
+    def _taken(self, name: str, count: int) -> tuple[int, ...]:
+        """The lowest ones, so that the same come again and a slot fits twice."""
+        free = self._indices[name]
+        taken, self._indices[name] = tuple(free[:count]), free[count:]
+        return taken
 
-    def free(self, slot: int) -> None:
-        """The lot on *slot* is finished."""
-        del self._granted[slot]
-        self._free[slot] = None
-
-    def held(self, slot: int) -> int | None:
-        return self._granted.get(slot)
-
-    @property
-    def granted(self) -> dict[int, int]:
-        """slot -> fence of what runs."""
-        return self._granted
-
-    @property
-    def idle(self) -> int:
-        return len(self._free)
+    def free(self, fence: int) -> None:
+        """The lot *fence* is not here any more."""
+        grant = self.granted.pop(fence)
+        self._left.add(grant.need)
+        for name, indices in grant.devices.items():
+            self._indices[name] = sorted([*self._indices[name], *indices])
 
     def check(self) -> None:
-        assert not self._free.keys() & self._granted.keys()
-        assert len(set(self._granted.values())) == len(self._granted), "a lot runs twice"
+        left = left_of(self.limit, (grant.need for grant in self.granted.values()))
+        assert (left.cores, left.memory) == (self._left.cores, self._left.memory)
+        most = left_of(self.capacity, (grant.need for grant in self.granted.values()))
+        assert min(most.cores, most.memory) >= 0, "more is granted than the node has"
+        for name, count in self.capacity.resources.items():
+            taken = [i for grant in self.granted.values() for i in grant.devices.get(name, ())]
+            assert len({*taken, *self._indices[name]}) == len(taken) + len(self._indices[name])
+            assert len(taken) + len(self._indices[name]) == count

@@ -1,8 +1,7 @@
 """Who waits: ready jobs by what they need, fair between submitters.
 
-A class is all a node is chosen by: worker, labels, priority. Within a class each submitter
-has a line of its own and they take turns; a line holds segments (run, array of jobs), not
-an object a job.
+A class is all a node is chosen by: worker, labels, priority, terms. Within a class each
+submitter has a line of its own; a line holds segments (run, array of jobs), not an object a job.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from array import array
 from collections import deque
 from dataclasses import dataclass, field
 
-from pypelinin.wire.definitions import Kind
+from pypelinin.wire.definitions import Kind, Terms, TermsKey
 
-ClassKey = tuple[int, str, tuple[tuple[str, str], ...]]
+ClassKey = tuple[int, str, tuple[tuple[str, str], ...], TermsKey | None]
 LOT_RUNS_MAX = 250
 """Runs in one lot: each may need a frame of its own for its header."""
 
@@ -27,12 +26,17 @@ class _Segment:
 
 @dataclass(slots=True)
 class JobClass:
-    """Jobs that any node of the same kind can run; *served* orders classes in turns."""
+    """Jobs that any node of the same kind can run; *served* orders classes in turns.
+
+    *since* is when no room was found for it first (-1: not since something of it was placed).
+    """
 
     worker: str
     labels: dict[str, str]
     priority: int
+    terms: Terms | None = None
     served: int = 0
+    since: float = -1.0
     count: int = 0
     widest: int = 1
     lines: dict[str, deque[_Segment]] = field(default_factory=dict)
@@ -47,9 +51,9 @@ class JobClass:
             line.append(_Segment(run, jobs))
         self.count += len(jobs)
 
-    def take(self, jobs_max: int) -> tuple[array[int], array[int]]:
-        """Up to *jobs_max* jobs of not too many runs, of the submitter whose turn it is."""
-        submitter, line = next(iter(self.lines.items()))
+    def take(self, submitter: str, jobs_max: int) -> tuple[array[int], array[int]]:
+        """Up to *jobs_max* jobs of not too many runs, all of *submitter*."""
+        line = self.lines[submitter]
         runs, jobs = array("I"), array("I")
         segments = 0
         while line and len(jobs) < jobs_max and segments < LOT_RUNS_MAX:
@@ -83,21 +87,24 @@ class Queues:
         jobs: array[int],
         first: bool = False,
         widest: int = 1,
+        memory_kills: int = 0,
     ) -> None:
         """Queue *jobs* of *run*; no payload of theirs is over *widest* bytes."""
-        key = (-kind.priority, kind.worker, tuple(sorted(kind.labels.items())))
+        terms = kind.terms_after(memory_kills)
+        labels = tuple(sorted(kind.labels.items())) if kind.labels else ()
+        key = (-kind.priority, kind.worker, labels, None if terms is None else terms.key)
         found = self.classes.get(key)
         if found is None:
-            found = JobClass(kind.worker, kind.labels, kind.priority, self.served)
+            found = JobClass(kind.worker, kind.labels, kind.priority, terms, self.served)
             self.classes[key] = found
         found.widest = max(found.widest, widest)
         found.add(submitter, run, jobs, first)
 
-    def take(self, key: ClassKey, jobs_max: int) -> tuple[array[int], array[int]]:
+    def take(self, key: ClassKey, submitter: str, jobs_max: int) -> tuple[array[int], array[int]]:
         found = self.classes[key]
         self.served += 1
         found.served = self.served
-        taken = found.take(jobs_max)
+        taken = found.take(submitter, jobs_max)
         if not found.count:
             del self.classes[key]
         return taken

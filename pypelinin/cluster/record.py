@@ -11,7 +11,7 @@ from operator import sub
 from pypelinin.cluster.growing import NIL, is_grown, name_of, split_result
 from pypelinin.graph import states
 from pypelinin.wire.codec import pack_record
-from pypelinin.wire.definitions import Details, Failure, Header, Kind, Structure
+from pypelinin.wire.definitions import Details, Failure, Header, Kind, Structure, Terms
 from pypelinin.wire.messages import RunStatus
 
 RECORD_BYTES = 4096
@@ -42,6 +42,7 @@ class RunRecord:
     failures: dict[int, Failure] = field(default_factory=dict)
     failed_again: Counter[int] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
+    memory_kills: Counter[int] = field(default_factory=Counter)
     floors: dict[int, int] = field(default_factory=dict)
     """The lowest fence that may still be adopted, of jobs that were tried before."""
     cancelled: bool = False
@@ -105,6 +106,10 @@ class RunRecord:
 
     def kind(self, job: int) -> Kind:
         return self.header.kinds[self.kind_of[job] if self.kind_of else 0]
+
+    def terms(self, job: int) -> Terms | None:
+        """On what terms the next try of the job runs, or the one that runs now."""
+        return self.kind(job).terms_after(self.memory_kills[job] if self.memory_kills else 0)
 
     def payload(self, job: int) -> bytes:
         """The job's own msgpack value: its name and data."""

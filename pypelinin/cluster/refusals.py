@@ -41,6 +41,14 @@ def unknown_worker(worker: str, known: list[str]) -> Refusal:
     )
 
 
+def too_large(worker: str, wanted: str, nodes: list[str]) -> Refusal:
+    return refuse(
+        "impossible",
+        f"No node could ever run {worker!r}: it needs {wanted}. Nodes: {'; '.join(nodes)}.",
+        "Ask for less, start a larger Broker, or submit with queue_anyway=True (--queue-anyway).",
+    )
+
+
 def no_such_labels(worker: str, labels: dict[str, str], nodes: list[str]) -> Refusal:
     wanted = ", ".join(f"{key}={value}" for key, value in labels.items())
     return refuse(

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pypelinin.cluster import answers
-from pypelinin.cluster.coordinator import Node
 from pypelinin.cluster.desk import Desk, Peer
 from pypelinin.cluster.dispatch import Dispatch
 from pypelinin.cluster.events import (
@@ -24,6 +23,7 @@ from pypelinin.cluster.events import (
     Stop,
 )
 from pypelinin.cluster.images import Compaction, restore
+from pypelinin.cluster.membership import Membership
 from pypelinin.cluster.news import News
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.record import RunRecord
@@ -31,11 +31,10 @@ from pypelinin.cluster.refusals import refuse
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.cluster.state import State
 from pypelinin.config import Limits
-from pypelinin.errors import BadMessage
 from pypelinin.graph import states
 from pypelinin.machine import Command, Event
-from pypelinin.wire.codec import Envelope, Record, unpack_record
-from pypelinin.wire.definitions import BATCH_ROWS_MAX, FRAME_BYTES_MAX, ValuePlace
+from pypelinin.wire.codec import Envelope, Record
+from pypelinin.wire.definitions import BATCH_ROWS_MAX, ValuePlace
 from pypelinin.wire.messages import (
     AddJob,
     AddJobs,
@@ -51,7 +50,6 @@ from pypelinin.wire.messages import (
     GetPipelines,
     GetResults,
     GetStatus,
-    HeldLot,
     JobsFinished,
     JobsReturned,
     JoinBroker,
@@ -59,17 +57,12 @@ from pypelinin.wire.messages import (
     Leave,
     PipelineAdded,
     PipelineSettled,
-    Progress,
     Refused,
     Rejoin,
     ReleaseResults,
     Status,
-    Wait,
-    Welcome,
 )
-from pypelinin.wire.rows import Epoch, FinishedRun, Joined, Left, LotsClosed
-
-WAIT_MS = 500
+from pypelinin.wire.rows import Epoch, FinishedRun
 
 
 class Router:
@@ -92,6 +85,7 @@ class Router:
         self.compaction = Compaction(self.state, limits)
         self.planning = Planning(self.scribe, self.desk, limits)
         self.dispatch = Dispatch(self.scribe, self.desk, self.planning, limits)
+        self.members = Membership(self.scribe, self.desk, self.dispatch, self.planning, limits)
         self.news = News(self.scribe, self.desk, self.dispatch, limits)
         self._values = values
         self._broadcast = broadcast
@@ -101,8 +95,6 @@ class Router:
         self.place = place
         self._started_at = 0.0
         self._stop_after: int | None = None
-        self._awaited: dict[int, float] = {}
-        self._old: list[RunRecord] = []
         self._retention_at = 0.0
 
     # --- life --------------------------------------------------------------------------
@@ -123,19 +115,12 @@ class Router:
         self._started_at = now + self._wall_offset_s
         self.scribe.write([Epoch(self.state.epoch + 1, base, cluster, self._started_at)])
         self.desk.begin_turn(now)
-        for node in self.state.members:
-            self._awaited[node] = now + self.limits.node_lease_s
-        self._old = [run for run in self.state.runs.by_number.values() if run.open]
-        if self._old:
-            text = f"Going on with {len(self._old)} runs, waiting for {len(self._awaited)} nodes."
-            self.scribe.say("info", text)
-        self._release_old()
+        self.members.begin(now)
         return self._end_turn(now)
 
     def handle(self, batch: Sequence[Event], now: float) -> list[Command]:
         if self.desk.begin_turn(now):
-            for node in self._awaited:
-                self._awaited[node] = now + self.limits.node_lease_s
+            self.members.wait_anew(now)
         drains = 0
         for event in batch:
             match event:
@@ -173,7 +158,7 @@ class Router:
 
     def _end_turn(self, now: float) -> list[Command]:
         self._plan(now)
-        self.dispatch.hand_out()
+        self.dispatch.hand_out(now)
         self.news.tell(now)
         if now >= self._retention_at or self.state.runs.too_many:  # all that ended is told
             self._retention_at = now + 60.0
@@ -191,20 +176,14 @@ class Router:
             self._finish_runs(now)
 
     def deadline(self) -> float:
-        times = [self.desk.deadline(), *self._awaited.values()]
+        times = [self.desk.deadline(), *self.members.awaited.values()]
         if self.dispatch.retries:
             times.append(self.dispatch.retries[0][0])
         return min(times)
 
     def _due(self, now: float) -> None:
         """Whatever time has brought: silence, tries again, old runs."""
-        for peer in self.desk.silent(now):
-            self._lost(peer, "silent")
-        for node, until in list(self._awaited.items()):
-            if now >= until:
-                name = self.state.members[node].name
-                self.scribe.say("warning", f"Node {name} did not come back.")
-                self._node_left(node, "did not come back")
+        self.members.due(now)
         self.dispatch.due(now)
         self.desk.ping(now)
 
@@ -229,9 +208,9 @@ class Router:
             case GetConfiguration():
                 self._configuration(peer, message, now)
             case JoinBroker():
-                self._join_broker(peer, message, now)
+                self.members.join_broker(peer, message, now)
             case JoinPipeliner():
-                self._join_pipeliner(peer, message, now)
+                self.members.join_pipeliner(peer, message, now)
             case Rejoin():
                 pass
             case _:
@@ -275,7 +254,7 @@ class Router:
         opened = []
         wall = now + self._wall_offset_s
         # nodes that are still to come back may offer what the others lack
-        fits = None if self._awaited else self.dispatch.coordinator.refusal
+        fits = None if self.members.awaited else self.dispatch.coordinator.refusal
         for added, rows in self.state.runs.judge_parts(message, wall, fits):
             self.scribe.write(rows)
             results.append(added)
@@ -330,7 +309,7 @@ class Router:
             answers.member(self.state, peer, self.dispatch.coordinator, self.planning.owner, now)
             for peer in self.desk.peers.values()
         ]
-        nodes += answers.awaited(self.state, self._awaited)
+        nodes += answers.awaited(self.state, self.members.awaited)
         return answers.cluster(
             self.state, message.request, self._version, nodes, self.dispatch.queues.count,
             self._started_at,
@@ -338,131 +317,19 @@ class Router:
 
     # --- members -----------------------------------------------------------------------
 
-    def _join_broker(self, address: bytes, message: JoinBroker, now: float) -> None:
-        if not self.desk.fresh(message.incarnation, message.hello):
-            return
-        if self.desk.is_taken("broker", message.name, message.incarnation, now):
-            text = f"Another Broker named {message.name!r} is connected; give each its own name."
-            self.scribe.answer(address, Wait(WAIT_MS, text))
-            return
-        node = self._node_of(message)
-        if any(lot.hello >= message.hello for lot in self.state.attempts.of_node(node)):
-            return  # an old hello: it says nothing about lots that were given since
-        old = self.desk.by_name("broker", message.name)
-        if old is not None:
-            self.desk.dismiss(old)
-        peer = self.desk.admit(
-            address, "broker", message.name, message.incarnation, message.hello, now
-        )
-        peer.node = node
-        known = self.dispatch.coordinator.nodes[node] = Node(
-            node, message.name, message.incarnation, frozenset(message.workers), message.labels
-        )
-        known.offer(message.slots, message.ahead, {}, self.limits.lot_jobs_max)
-        drop = self._adopt(node, message, now)
-        self.dispatch.coordinator.nodes[node].lots = len(self.state.attempts.of_node(node))
-        self._welcome(peer, message.incarnation, message.hello, drop)
-        self._awaited.pop(node, None)
-        self._release_old()
-
-    def _node_of(self, message: JoinBroker) -> int:
-        """The node's number; a new incarnation ends what the one before had."""
-        for member in list(self.state.members.values()):
-            if member.name != message.name:
-                continue
-            if member.incarnation == message.incarnation:
-                return member.node
-            self._node_left(member.node, "a new incarnation came")
-        node = self.state.next_node
-        self.scribe.write([Joined(node, message.name, message.incarnation)])
-        self.scribe.say("info", f"Broker {message.name} joined with {message.slots} slots.")
-        self.scribe.publish("node joined", node=message.name, slots=message.slots)
-        return node
-
-    def _adopt(self, node: int, message: JoinBroker, now: float) -> list[int]:
-        """Compare the node's inventory with the journal; returns the fences that are void."""
-        void: list[int] = []
-        told: dict[int, HeldLot] = {}
-        for packed in message.held:
-            try:
-                held = unpack_record(HeldLot, packed, FRAME_BYTES_MAX)
-            except BadMessage:
-                continue
-            good, rows = self.state.attempts.judge_held(self.state.epoch, node, held, message.hello)
-            if not good or message.cluster not in ("", self.state.cluster):
-                void.append(held.fence)
-                continue
-            told[held.fence] = held
-            progress = Progress(held.fence, 0, held.statuses, held.failures, held.results)
-            adopted = [row for row in rows if not isinstance(row, LotsClosed)]
-            self.scribe.write(adopted)
-            self.dispatch.progressed(node, [progress], now)
-            if len(adopted) != len(rows):
-                self.dispatch.close([row for row in rows if row not in adopted])
-        missing = [lot for lot in self.state.attempts.of_node(node) if lot.fence not in told]
-        self.dispatch.close(self.state.attempts.judge_close(missing, lost=False))
-        return void
-
-    def _join_pipeliner(self, address: bytes, message: JoinPipeliner, now: float) -> None:
-        if not self.desk.fresh(message.incarnation, message.hello):
-            return
-        old = self.desk.by_name("pipeliner", message.name)
-        orphans = [] if old is None else self.planning.gone(old)
-        if old is not None:
-            self.desk.dismiss(old)
-        peer = self.desk.admit(
-            address, "pipeliner", message.name, message.incarnation, message.hello, now
-        )
-        self._welcome(peer, message.incarnation, message.hello, [])
-        self.scribe.say("info", f"Pipeliner {message.name} joined.")
-        self.planning.assign(orphans)
-
-    def _welcome(self, peer: Peer, incarnation: str, hello: int, drop: list[int]) -> None:
-        welcome = Welcome(
-            incarnation, hello, peer.link.session, self.state.cluster, self.state.epoch,
-            self.state.lsn, tuple(drop),
-        )  # fmt: skip
-        peer.welcome_lsn = self.state.lsn
-        self.scribe.answer(peer.address, welcome)
-
-    def _lost(self, peer: Peer, why: str) -> None:
-        """The lease of *peer* is over, or it said goodbye."""
-        self.desk.dismiss(peer)
-        self.scribe.say("warning", f"{peer.role} {peer.name} is gone ({why}).")
-        if peer.role == "broker":
-            self._node_left(peer.node, why)
-        else:
-            self.planning.assign(self.planning.gone(peer))
-
-    def _node_left(self, node: int, why: str) -> None:
-        lots = self.state.attempts.of_node(node)
-        name = self.state.members[node].name
-        self.dispatch.close(self.state.attempts.judge_close(lots, lost=why != "left"), name)
-        self.scribe.write([Left(node, why)])
-        self.dispatch.coordinator.nodes.pop(node, None)
-        self._awaited.pop(node, None)
-        self.scribe.publish("node left", node=name, why=why)
-        self._release_old()
-
-    def _release_old(self) -> None:
-        """Runs of the epoch before go on once every node told what it has."""
-        if self._old and not self._awaited:
-            runs, self._old = [run for run in self._old if run.open], []
-            self.planning.assign(runs)
-
     def _from_member(self, peer: Peer, message: Record, now: float) -> None:
         match message:
             case JobsFinished(lots):
                 self.dispatch.progressed(peer.node, lots, now)
-            case GetJob(slots, ahead, pace) if peer.node in self.dispatch.coordinator.nodes:
+            case GetJob(offer, ahead, pace) if peer.node in self.dispatch.coordinator.nodes:
                 node = self.dispatch.coordinator.nodes[peer.node]
-                node.offer(slots, ahead, pace, self.limits.lot_jobs_max)
+                node.offer(offer, ahead, pace, self.limits.lot_jobs_max)
             case JobsReturned(lots):
                 for lot in lots:
                     rows = self.state.attempts.judge_returned(peer.node, lot.fence, lot.start)
                     self.dispatch.close(rows)
             case Leave():
-                self._lost(peer, "left")
+                self.members.lost(peer, "left")
                 self.scribe.farewell(peer.address, peer.link)
                 peer.link.acknowledge(peer.link.received)  # said once all of it is durable
                 farewell = SendAfter(peer.address, peer.link.ping(), self.state.lsn)

@@ -142,6 +142,8 @@ class Runs:
             return refuse("malformed", "A run has 1 to 1,000,000 jobs and at least one kind.")
         if not 1 <= place.total <= PARTS_MAX or not 8 <= len(header.run) <= 64:
             return refuse("malformed", "The run's id or number of parts is out of bounds.")
+        if any(kind.terms is not None and not kind.sane for kind in header.kinds):
+            return refuse("malformed", "What jobs of the run need is out of bounds.")
         for kind in header.kinds if fits is not None else ():
             assert fits is not None
             refusal = fits(kind)
@@ -339,6 +341,7 @@ class Runs:
         run.failed_again.clear()
         run.cancelling.clear()
         run.lost.clear()
+        run.memory_kills.clear()
         run.floors.clear()
         run.assignment = 0  # from here on it never changes: its image is taken once
         self.open_count -= 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pypelinin.graph import states
 from pypelinin.machine import Command, Event, record
-from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, Failure, ValuePlace
+from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, Failure, Terms, ValuePlace
 from pypelinin.wire.messages import HeldLot, JobFailure, Progress
 
 
@@ -51,13 +51,41 @@ class SlotExited(Event):
 
 
 @record
+class Undead(Event):
+    """*count* processes were killed and do not die; *pid* is one of them."""
+
+    pid: int
+    count: int
+
+
+@record
+class Shape:
+    """What a slot is started for: how many cores its job has, which devices, what environment.
+
+    *once* is the lot that it is for and no other (0: for all of this shape).
+    """
+
+    cores: int = 1
+    devices: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    once: int = 0
+
+
+PLAIN_SHAPE = Shape()
+
+
+@record
 class StartSlot(Command):
     slot: int
+    shape: Shape = PLAIN_SHAPE
 
 
 @record
 class KillSlot(Command):
+    """End the slot and all its processes; *gently*: ask the job to end, and no more."""
+
     slot: int
+    gently: bool = False
 
 
 @record
@@ -79,6 +107,8 @@ class RunLot(Command):
     follows: bytes = b""
     inline_max: int = INLINE_BYTES_MAX
     """Results over so many bytes are kept in files."""
+    memory_max: int = 0
+    """What each job may use in bytes, its processes together; 0: not limited."""
 
 
 @record
@@ -115,6 +145,7 @@ class HeldJobs:
     """Packed results by position; None is not kept."""
     reported: int = 0
     returned: bool = False
+    terms: Terms | None = None
 
     @property
     def finished(self) -> bool:
@@ -126,6 +157,7 @@ class HeldJobs:
         return RunLot(
             slot, self.fence + begun, begun, self.worker, self.runs[begun:end],
             self.jobs[begun:end], self.payloads, headers, self.follows[begun:end], inline_max,
+            0 if self.terms is None else self.terms.memory,
         )  # fmt: skip
 
     def take(
@@ -146,6 +178,15 @@ class HeldJobs:
         self.failures.append(JobFailure(len(self.statuses), failure))
         self.statuses.append(states.FAILED)
         self.pass_over()
+
+    def blame(self, why: Failure) -> None:
+        """The last job that failed did so for *why*: it was told to end, and said its own."""
+        position = len(self.statuses) - 1
+        self.failures = [
+            JobFailure(f.job, replace(why, traceback=f.failure.traceback))
+            if f.job == position else f
+            for f in self.failures
+        ]  # fmt: skip
 
     def pass_over(self) -> None:
         """Leave out the next jobs if they follow one that is not done."""

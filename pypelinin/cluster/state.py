@@ -57,6 +57,8 @@ class JournalledMember:
     node: int
     name: str
     incarnation: str
+    hello: int = 0
+    """The newest that was taken."""
 
 
 class State:
@@ -87,9 +89,9 @@ class State:
                 self.next_assignment = assignment + 1
                 for number in runs:
                     self.runs.by_number[number].assignment = assignment
-            case Joined(node, name, incarnation):
-                self.members[node] = JournalledMember(node, name, incarnation)
-                self.next_node = node + 1
+            case Joined(node, name, incarnation, hello):
+                self.members[node] = JournalledMember(node, name, incarnation, hello)
+                self.next_node = max(self.next_node, node + 1)
             case Left(node):
                 self.members.pop(node, None)
             case Epoch(epoch, base, cluster):
@@ -107,7 +109,6 @@ class State:
             "lots": {
                 lot.fence: (
                     lot.node, lot.runs.tolist(), lot.jobs.tolist(), lot.follows, lot.next,
-                    lot.hello,
                 )
                 for lot in self.attempts.lots.values()
             },
@@ -116,7 +117,7 @@ class State:
                     run.number, run.packed_header(), run.missing, run.cancelled, run.finished_at,
                     bytes(run.states).replace(bytes((states.QUEUED,)), bytes((states.OPEN,))),
                     dict(run.failed_again), dict(run.lost), dict(run.failures), run.assignment,
-                    dict(run.results), dict(run.cancelling),
+                    dict(run.results), dict(run.cancelling), dict(run.memory_kills),
                 )
                 for run in self.runs.by_number.values()
             },

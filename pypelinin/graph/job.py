@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pypelinin.errors import DefinitionError
+from pypelinin.graph.needs import Memory, checked_needs
 from pypelinin.graph.shell import Shell
 
 RETRIES_MAX = 1000
@@ -31,15 +32,20 @@ class Job:
     result. `result()` gives what the function returned. Two jobs of functions are never equal.
 
     *after* are jobs this one only waits for. *labels* are what the node must carry, *retries*
-    how often a failure is tried again, and a job of a higher *priority* goes first; what is
-    left at None is taken from the pipeline.
+    how often a failure is tried again, and a job of a higher *priority* goes first.
+
+    *cores* are how many it has (-1: all of the node but one; -2: the node alone). *memory* is
+    what it may use, with all its processes: bytes or a text like "2GB"; a list rises after each
+    time that was too little. *resources* are others of the node, as in {"gpu": 1}. *timeout* is
+    how long it may run, in seconds or as "10min". *isolate*: in a process of its own, used once.
+    *env* is added to the environment. What is left at None is taken from the pipeline.
 
     Raises DefinitionError for options that make no sense.
     """
 
     __slots__ = (
         "worker", "name", "data", "args", "kwargs", "after", "inputs", "labels", "retries",
-        "priority", "named", "_source",
+        "priority", "needs", "named", "_source",
     )  # fmt: skip
 
     def __init__(
@@ -51,9 +57,15 @@ class Job:
         kwargs: Mapping[str, Any] | None = None,
         name: str | None = None,
         after: Job | Iterable[Job] = (),
+        cores: int | None = None,
+        memory: Memory | None = None,
+        resources: Mapping[str, int] | None = None,
         labels: Mapping[str, str] | None = None,
         retries: int | None = None,
+        timeout: float | str | None = None,
         priority: int | None = None,
+        isolate: bool | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.worker = worker
         self.name = _default_name(worker) if name is None else _checked_name("a job's name", name)
@@ -78,6 +90,7 @@ class Job:
         self.labels = None if labels is None else checked_labels(labels)
         self.retries = None if retries is None else checked_retries(retries)
         self.priority = None if priority is None else checked_priority(priority)
+        self.needs = checked_needs(cores, memory, resources, timeout, isolate, env)
         self._source: Any = None
 
     @property

@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -195,8 +195,16 @@ class Slot:
         store: Any,
         configuration: dict[str, Any],
         values: Sequence[Any] = ("", "", 0, False, "", ""),
+        cores: int = 1,
+        devices: Mapping[str, Sequence[int]] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> list[Any]:
-        """Import what the user gave; returns ["started", worker names, failure or None]."""
+        """Import what the user gave; returns ["started", worker names, failure or None].
+
+        The jobs have so many *cores*, and of each resource in *devices* these.
+        """
+        os.environ.update(environment or {})
+        context.granted(cores, devices or {})
         *place, host = values
         self.values = Values(ValuePlace(*place), host)
         sys.path[:] = path + [entry for entry in sys.path if entry not in path]

@@ -19,7 +19,9 @@ from typing import Any
 import msgpack
 
 from pypelinin.cluster.slots import (
+    PLAIN_SHAPE,
     RunLot,
+    Shape,
     SlotExited,
     SlotProgressed,
     SlotRecalled,
@@ -63,7 +65,7 @@ class ForeignSlots:
 
     # --- doing -------------------------------------------------------------------------
 
-    def start(self, number: int) -> None:
+    def start(self, number: int, _shape: Shape = PLAIN_SHAPE) -> None:
         """A slot here is a place in the engine's queue: it is there at once."""
         try:
             names = self._names()
@@ -126,7 +128,7 @@ class ForeignSlots:
         del self._out[number]
         return SlotRecalled(number, len(out.lot.jobs))
 
-    def kill(self, number: int) -> None:
+    def kill(self, number: int, _gently: bool = False) -> None:
         """The engine goes on with a job that runs; nobody waits for it any more."""
         out = self._out.pop(number, None)
         unbegun = len(out.lot.jobs) if out is not None and out.future.cancel() else 0

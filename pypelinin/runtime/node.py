@@ -18,17 +18,21 @@ from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, Sta
 from pypelinin.config import VERSION, Limits
 from pypelinin.errors import DefinitionError
 from pypelinin.graph.job import checked_labels
+from pypelinin.graph.needs import MEMORY_MIN, checked_resource
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
+from pypelinin.runtime.capacity import capacity_of, cores_here, devices_here, memory_here
 from pypelinin.runtime.daemons import Daemon, MemberWorld, host_of
 from pypelinin.runtime.loop import READ, WRITE, Waitable
 from pypelinin.runtime.monitor import sample
 from pypelinin.runtime.places import NodeName
 from pypelinin.runtime.sockets import PeerSocket
 from pypelinin.runtime.values import check_plain, pack_value
+from pypelinin.units import parse_bytes
 from pypelinin.wire.definitions import ValuePlace
 
 StoreSpec = type | str | None
+SLOTS_MAX = 10_000
 
 
 class _BrokerWorld(MemberWorld):
@@ -77,10 +81,10 @@ class _BrokerWorld(MemberWorld):
                     self._slots.run(command, now)
                 case RecallLot(slot):
                     events.append(self._slots.recall(slot))
-                case StartSlot(slot):
-                    self._slots.start(slot)
-                case KillSlot(slot):
-                    self._slots.kill(slot)
+                case StartSlot(slot, shape):
+                    self._slots.start(slot, shape)
+                case KillSlot(slot, gently):
+                    self._slots.kill(slot, gently)
                 case Configured(values, place):
                     self._configure(values, place, now)
                 case _:
@@ -117,7 +121,10 @@ class Broker(Daemon):
     Functions and commands run without any.
     *store_class*: a class, or "module:Class"; it is created in every slot with the
     Router's "store" configuration, or *store_configuration* if that is given.
-    *number_of_workers*: how many slots; the CPUs this process may use if not given.
+    *number_of_workers*: how many cores it offers, so how many jobs of one core run at once;
+    those this process may use if not given. *memory*: how much it offers (bytes or "16GB"; what
+    is there if not given). *resources*: others by name, a count or a list of indices, as in
+    {"gpu": 2, "licence": [7, 9]}; GPUs are found by themselves.
     """
 
     role = "broker"
@@ -133,6 +140,8 @@ class Broker(Daemon):
         *,
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
+        memory: int | str | None = None,
+        resources: Mapping[str, int | Sequence[int]] | None = None,
         store_configuration: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -145,11 +154,13 @@ class Broker(Daemon):
             None if store_configuration is None else dict(store_configuration)
         )
         check_plain("store_configuration", self.store_configuration)
-        self.slots = (
-            len(os.sched_getaffinity(0)) if number_of_workers is None else number_of_workers
-        )
+        self.slots = cores_here() if number_of_workers is None else number_of_workers
         if self.slots < 1:
             raise DefinitionError(f"A Broker needs at least one slot, not {self.slots}.")
+        if self.slots > SLOTS_MAX:
+            raise DefinitionError(f"A Broker has at most {SLOTS_MAX} slots, not {self.slots}.")
+        self.memory = memory_here() if memory is None else checked_size(memory)
+        self.devices = {**devices_here(os.environ), **checked_devices(resources or {})}
         self.labels = checked_labels(labels or {})
         here = os.getcwd()
         self.path = [here, *(entry or here for entry in sys.path)]
@@ -166,11 +177,12 @@ class Broker(Daemon):
         machine = BrokerMachine(
             claim.name,
             new_id(os.urandom),
-            self.slots,
+            capacity_of(self.slots, self.memory, self.devices),
             self.labels,
             self.limits,
             VERSION,
             time.time() - time.monotonic(),
+            self.devices,
         )
         self.logger.info(f"Broker {claim.name} started with {self.slots} slots")
         self.logger.info(f"Trying to connect to router at {self.api}...")
@@ -179,6 +191,34 @@ class Broker(Daemon):
         finally:
             world.close()
             claim.close()
+
+
+def checked_size(memory: int | str) -> int:
+    try:
+        size = parse_bytes(memory)
+    except ValueError as error:
+        raise DefinitionError(f"memory: {error}.") from None
+    if size < MEMORY_MIN:
+        raise DefinitionError(f"A Broker offers at least 1 MiB of memory, not {memory!r}.")
+    return size
+
+
+def checked_devices(resources: Mapping[str, int | Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """The indices of each resource. Raises DefinitionError for what is no count and no indices."""
+    found = {}
+    for name, given in resources.items():
+        checked_resource(name)
+        indices = range(given) if type(given) is int and 0 <= given <= SLOTS_MAX else given
+        whole = isinstance(indices, (range, list, tuple)) and len(indices) <= SLOTS_MAX
+        if not whole or not all(type(i) is int and i >= 0 for i in indices):  # type: ignore[union-attr]
+            raise DefinitionError(
+                f"A resource is a count or a list of indices, not {name}={given!r}.",
+                remedy="Write resources={'gpu': 2} or resources={'gpu': [0, 3]}.",
+            )
+        if len(set(indices)) != len(indices):  # type: ignore[arg-type]
+            raise DefinitionError(f"{name} names an index twice: {given!r}.")
+        found[name] = tuple(indices)  # type: ignore[arg-type]
+    return {name: indices for name, indices in found.items() if indices}
 
 
 def store_spec(store: StoreSpec) -> str | bytes:

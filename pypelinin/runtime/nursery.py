@@ -1,40 +1,72 @@
-"""The nursery: a small process that forks slots on request.
+"""The nursery: a small process that forks slots on request, watches their memory and ends them.
 
 Run as `python -m pypelinin.runtime.nursery FD DIRECTORY`: one thread, no ZeroMQ, nothing of the
 user's, so a fork is safe and cheap. It tells the Broker of each fork and each death, and
 ends with the Broker's end of the socket; its slots end with it (PDEATHSIG), and DIRECTORY, if
 it is not empty, is removed.
 
-Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe.
-Answers: ["forked", slot, pid] or ["not forked", slot, why], ["exited", pid, wait status].
+Above each slot stands a *keeper*, a process that does nothing but adopt what the slot's jobs
+leave behind, so that it is known whose it is; it ends as its slot did, when all of that has
+ended. To the Broker the keeper's number is the slot's.
+
+Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe,
+["limit", pid, bytes] (0: none any more), ["end", pid, gently].
+Answers: ["forked", slot, pid] or ["not forked", slot, why], ["memory", pid, peak] before the
+slot that used too much is ended, ["undead", pid, count] if something would not die,
+["exited", pid, wait status].
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
+import resource
 import select
 import shutil
 import signal
 import socket
 import sys
+import time
 
 import msgpack
 
 from pypelinin.runtime import child
+from pypelinin.runtime.trees import (
+    adopt_orphans,
+    children,
+    descendants,
+    die_with_parent,
+    kill_all,
+    proportional,
+    reap,
+    resident,
+)
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+POLL_S = 0.02
+BURY_S = 0.2
+END_S = 5.0
+"""What was killed and is still there after so long will not die (it hangs in the kernel)."""
 
 
-def die_with_parent(parent: int) -> None:
-    """SIGKILL for this process when its parent ends; at once if that has happened."""
-    if sys.platform == "linux":
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
+class Limit:
+    """What the tree of one slot may use more than it did when its jobs began."""
+
+    def __init__(self, keeper: int, most: int) -> None:
+        self.keeper = keeper
+        self.most = most
+        tree = descendants(children(keeper))
+        self.resident, self.proportional = resident(tree), proportional(tree)
+        self.peak = 0
+
+    def is_broken(self) -> bool:
+        """Whether they use more; what they share counts once."""
+        tree = descendants(children(self.keeper))
+        used = resident(tree) - self.resident
+        if used > self.most:
+            used = proportional(tree) - self.proportional
+        self.peak = max(self.peak, used)
+        return used > self.most
 
 
 class Nursery:
@@ -43,63 +75,163 @@ class Nursery:
         self.woken, self._wake = socket.socketpair()
         self.woken.setblocking(False)
         self._wake.setblocking(False)
+        self.keepers: dict[int, None] = {}
+        self.limits: dict[int, Limit] = {}
+        self._look_at = 0.0
 
     def serve(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the Broker decides when we end
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno())
+        adopt_orphans()  # of keepers that were killed
         gc.collect()
         gc.freeze()
         poller = select.poll()
         poller.register(self.broker, select.POLLIN)
         poller.register(self.woken, select.POLLIN)
         while True:
-            for fd, _ in poller.poll():
+            for fd, _ in poller.poll(self._wait_ms()):
                 if fd == self.woken.fileno():
                     self.reap()
                 elif not self.request():
                     return
+            if self.limits and time.monotonic() >= self._look_at:
+                self.look()
+
+    def _wait_ms(self) -> int | None:
+        if not self.limits:
+            return None
+        return max(0, int((self._look_at - time.monotonic()) * 1000))
+
+    def tell(self, *message: object) -> None:
+        self.broker.send(msgpack.packb(message))
 
     def request(self) -> bool:
         data, fds, _, _ = socket.recv_fds(self.broker, 65536, 2)
         if not data:
             return False
-        _, slot = msgpack.unpackb(data)
+        kind, number, *more = msgpack.unpackb(data)
+        if kind == "fork":
+            self.fork(number, fds)
+        elif number in self.keepers:  # it may have ended meanwhile
+            if kind == "limit":
+                self.limit(number, *more)
+            else:
+                self.end(number, *more)
+        return True
+
+    # --- slots -------------------------------------------------------------------------
+
+    def fork(self, slot: int, fds: list[int]) -> None:
         parent = os.getpid()
         try:
             pid = os.fork()
-            answer = ["forked", slot, pid]
         except OSError as error:  # too many processes, no memory
-            answer = ["not forked", slot, str(error)]
+            self.tell("not forked", slot, str(error))
         else:
             if not pid:
-                self.become_slot(parent, *fds)
+                self.become_keeper(parent, *fds)
+            self.keepers[pid] = None
+            self.tell("forked", slot, pid)
         for fd in fds:
             os.close(fd)
-        self.broker.send(msgpack.packb(answer))
-        return True
 
-    def become_slot(self, parent: int, link: int, tokens: int) -> None:
+    def become_keeper(self, parent: int, link: int, tokens: int) -> None:
+        """Fork the slot, adopt what it leaves behind, and end as it does."""
         die_with_parent(parent)
+        adopt_orphans()
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        os.setpgid(0, 0)  # Ctrl-C in the terminal is the Broker's business
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.broker.close()
         self.woken.close()
         self._wake.close()
-        child.main(socket.socket(fileno=link), tokens)
+        keeper = os.getpid()
+        try:
+            slot = os.fork()
+        except OSError as error:
+            print(f"No slot could be forked: {error}", file=sys.stderr)
+            os._exit(71)
+        if not slot:
+            die_with_parent(keeper)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            os.setpgid(0, 0)  # Ctrl-C in the terminal is the Broker's business
+            child.main(socket.socket(fileno=link), tokens)
+        os.close(link)
+        os.close(tokens)
+        status = 0
+        while True:
+            pid, found = os.wait()
+            if pid == slot:
+                status = found
+                break
+        while left := children(keeper):  # what its jobs left behind
+            kill_all(left)
+            if reap(left, END_S):
+                break
+        end_like(status)
+
+    def end(self, keeper: int, gently: bool) -> None:
+        """End a slot: ask its process group, or kill the keeper (it may not have forked the slot
+        yet) and all below it."""
+        if not gently:
+            kill_all([keeper])
+            return
+        for pid in children(keeper)[:1]:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGTERM)
 
     def reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self.woken.recv(4096)
         with contextlib.suppress(ChildProcessError):
-            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(found.si_pid, signal.SIGKILL)  # what its jobs left behind
-                pid, status = os.waitpid(found.si_pid, 0)
-                self.broker.send(msgpack.packb(["exited", pid, status]))
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = found
+                if pid in self.keepers:
+                    del self.keepers[pid]
+                    self.limits.pop(pid, None)
+                    self.bury()
+                    self.tell("exited", pid, status)
+
+    def bury(self) -> None:
+        """What is below us and no keeper lost its keeper."""
+        orphans = [pid for pid in children(os.getpid()) if pid not in self.keepers]
+        if not orphans:
+            return
+        kill_all(orphans)
+        undead = reap(orphans, BURY_S)
+        if undead:
+            self.tell("undead", undead[0], len(undead))
+
+    # --- memory ------------------------------------------------------------------------
+
+    def limit(self, keeper: int, most: int) -> None:
+        self.limits.pop(keeper, None)
+        if most:
+            self.limits[keeper] = Limit(keeper, most)
+            self._look_at = min(self._look_at, time.monotonic() + POLL_S)
+
+    def look(self) -> None:
+        """End slots whose jobs use too much; it is said first, so that it is known why."""
+        self._look_at = time.monotonic() + POLL_S
+        for keeper, limit in list(self.limits.items()):
+            if limit.is_broken():
+                del self.limits[keeper]
+                self.tell("memory", keeper, limit.peak)
+                kill_all([keeper])
+
+
+def end_like(status: int) -> None:
+    """End this process with the wait status of another."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # that one may have left a core
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
 def main() -> None:
@@ -108,6 +240,7 @@ def main() -> None:
     nursery = Nursery(socket.socket(fileno=int(sys.argv[1])))  # a late SIGCHLD writes to it
     with contextlib.suppress(ConnectionError, BrokenPipeError):
         nursery.serve()
+    kill_all(children(os.getpid()))
     if sys.argv[2:] and sys.argv[2]:  # its owner may have been killed
         shutil.rmtree(sys.argv[2], ignore_errors=True)
     os._exit(0)

@@ -1,12 +1,15 @@
-"""What a slot writes about its jobs, read by those who do not trust it."""
+"""What a slot writes about its jobs, read by those who do not trust it, and how it ended."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable
 from typing import Any
 
 from pypelinin.cluster.slots import SlotProgressed
 from pypelinin.graph import states
+from pypelinin.units import format_bytes
 from pypelinin.wire.definitions import Failure
 from pypelinin.wire.messages import JobFailure
 
@@ -55,3 +58,23 @@ def failure(texts: Iterable[object], node: str) -> Failure:
     """Cause, type, text and traceback, as a slot tells them."""
     cause, kind, text, trace = (str(item) for item in texts)
     return Failure(cause, kind, text, trace, node)
+
+
+def ending(status: int, node: str) -> Failure:
+    """How a process ended, told from its wait status."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        text = f"the slot was killed by {name} while it ran this job"
+        return Failure("signal", name, text, "", node)
+    code = os.waitstatus_to_exitcode(status)
+    return Failure("exit", "Exit", f"the slot exited with code {code} in this job", "", node)
+
+
+def used_too_much(peak: int, limit: int, node: str) -> Failure:
+    """Why a slot was ended for its memory; both in bytes."""
+    text = f"it used {format_bytes(peak)} of memory; its limit is {format_bytes(limit)}"
+    return Failure("memory", "MemoryLimit", text, "", node)

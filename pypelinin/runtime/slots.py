@@ -8,9 +8,7 @@ recalled. The slot's bytes are not trusted: what cannot be read ends the slot.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -22,19 +20,27 @@ from typing import Any
 import msgpack
 
 from pypelinin.cluster.slots import (
+    PLAIN_SHAPE,
     RunLot,
+    Shape,
     SlotExited,
     SlotRecalled,
     SlotStarted,
+    Undead,
 )
 from pypelinin.machine import Event, record
-from pypelinin.runtime.outcomes import Outcomes, failure
+from pypelinin.runtime.outcomes import Outcomes, ending, failure, used_too_much
 from pypelinin.wire.codec import pack_plain
 from pypelinin.wire.definitions import NO_PLACE, Failure, ValuePlace
 
 LOOK_INTERVAL_S = 0.001
 """A slot with many jobs is looked at this often, not at each of its outcomes."""
 KNOWN_RUNS_MAX = 256
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS",
+)  # fmt: skip
+"""Libraries that start a thread a core of the machine, unless these say how many."""
 SERVICE = -1
 """The slot that only saves monitoring samples."""
 
@@ -67,6 +73,9 @@ class _Slot:
     left: int = 0
     started: bool = False
     doomed: bool = False
+    memory_max: int = 0
+    memory_peak: int = 0
+    """What its jobs used when that was too much."""
     look_at: float = 0.0
     outbox: memoryview | None = None
     runs: dict[int, tuple[str, bytes]] = field(default_factory=dict)
@@ -85,14 +94,15 @@ class Slots:
         self._by_pid: dict[int, int] = {}
         self._nursery: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._forks: deque[tuple[_Slot, socket.socket]] = deque()
+        self._requests: deque[tuple[bytes, tuple[socket.socket, int] | None]] = deque()
+        """For the nursery, with the descriptors of a fork."""
         self._pending: list[Event] = []
         self._buffer = memoryview(bytearray(1 << 18))
         """For what slots write: to make one costs ten times as much as a read."""
 
     # --- doing -------------------------------------------------------------------------
 
-    def start(self, number: int) -> None:
+    def start(self, number: int, shape: Shape = PLAIN_SHAPE) -> None:
         """Fork a slot and let it load the user's modules; answered by SlotStarted."""
         try:
             self._ensure_nursery()
@@ -108,25 +118,47 @@ class Slots:
         ]  # fmt: skip
         self._send(
             slot,
-            ["setup", setup.path, setup.workers, setup.store, setup.configuration, values],
+            [
+                "setup",
+                setup.path,
+                setup.workers,
+                setup.store,
+                setup.configuration,
+                values,
+                shape.cores,
+                dict(shape.devices),
+                self._environment(shape),
+            ],
         )
-        self._forks.append((slot, theirs))
-        self._request_forks()
+        self._request(["fork", number], (theirs, slot.token_read))
 
-    def _request_forks(self) -> None:
-        """As many as the nursery's socket takes; it answers each, and then there is room."""
-        while self._forks and self._control is not None:
-            slot, theirs = self._forks[0]
-            request = msgpack.packb(["fork", slot.number])
+    def _environment(self, shape: Shape) -> dict[str, str]:
+        """What a slot of that shape adds to the environment: how many threads, which devices."""
+        added = dict.fromkeys(THREAD_VARIABLES, str(shape.cores))
+        for name, indices in shape.devices:
+            listed = ",".join(map(str, indices))
+            added["CUDA_VISIBLE_DEVICES" if name == "gpu" else f"PYPELININ_{name.upper()}"] = listed
+        return {**added, "PYPELININ_CORES": str(shape.cores), **dict(shape.env)}
+
+    def _request(self, request: list[object], fork: tuple[socket.socket, int] | None) -> None:
+        self._requests.append((msgpack.packb(request), fork))
+        self._send_requests()
+
+    def _send_requests(self) -> None:
+        """As many as the nursery's socket takes; it answers forks, and then there is room."""
+        while self._requests and self._control is not None:
+            request, fork = self._requests[0]
+            fds = [] if fork is None else [fork[0].fileno(), fork[1]]
             try:
-                socket.send_fds(self._control, [request], [theirs.fileno(), slot.token_read])
+                socket.send_fds(self._control, [request], fds)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._lose_nursery(f"the nursery is gone ({error})")
                 return
-            self._forks.popleft()
-            theirs.close()
+            self._requests.popleft()
+            if fork is not None:
+                fork[0].close()
 
     def run(self, command: RunLot, now: float) -> None:
         """Tokens first, so that a slot without a token knows it was recalled."""
@@ -136,6 +168,9 @@ class Slots:
         slot.tag = (slot.tag + 1) % 256
         slot.left = len(command.jobs)
         slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
+        if command.memory_max or slot.memory_max:  # anew for each lot: from what is there now
+            slot.memory_max = command.memory_max
+            self._limit(slot)
         os.write(slot.token_write, bytes((slot.tag,)) * slot.left)
         # a number can mean another run after a Router lost an uncommitted one
         new = {n: list(h) for n, h in command.headers.items() if slot.runs.get(n) != h}
@@ -155,6 +190,10 @@ class Slots:
             ],
         )  # fmt: skip
 
+    def _limit(self, slot: _Slot) -> None:
+        if slot.pid:
+            self._request(["limit", slot.pid, slot.memory_max], None)
+
     def recall(self, number: int) -> Event:
         slot = self._slots.get(number)
         return SlotRecalled(number, 0 if slot is None else self._take_back(slot))
@@ -168,16 +207,14 @@ class Slots:
         slot.left -= taken
         return taken
 
-    def kill(self, number: int) -> None:
-        """End the slot and all its processes; answered by SlotExited."""
+    def kill(self, number: int, gently: bool = False) -> None:
+        """End the slot and all its processes; answered by SlotExited. *gently*: ask it to end."""
         slot = self._slots.get(number)
         if slot is None:
             return
-        slot.doomed = True  # the nursery may not have told its pid yet
-        for kill in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if slot.pid:
-                    kill(slot.pid, signal.SIGKILL)
+        slot.doomed = slot.doomed or not gently  # the nursery may not have told its pid yet
+        if slot.pid:
+            self._request(["end", slot.pid, gently], None)
 
     def save_monitoring(self, sample: dict[str, object]) -> None:
         """Hand *sample* to the store in a slot of its own, started when first needed.
@@ -314,22 +351,37 @@ class Slots:
                 events += self._pending
                 self._pending = []
                 break
-            kind, first, second = msgpack.unpackb(data)
-            if kind == "forked":
-                if first in self._slots:
-                    self._slots[first].pid = second
-                    self._by_pid[second] = first
-                    if self._slots[first].doomed:
-                        self.kill(first)
-                else:
-                    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                        os.kill(second, signal.SIGKILL)
-            elif kind == "not forked":
-                events += self._not_forked(first, second)
-            elif (number := self._by_pid.pop(first, None)) is not None:
-                events += self._exited(number, first, second, now)
-        self._request_forks()
+            events += self._heard(now, *msgpack.unpackb(data))
+        self._send_requests()
         return events
+
+    def _heard(self, now: float, kind: str, first: int, second: Any) -> list[Event]:
+        """One answer of the nursery."""
+        if kind == "forked":
+            self._forked(first, second)
+        elif kind == "not forked":
+            return self._not_forked(first, second)
+        elif kind == "undead":
+            return [Undead(first, second)]
+        elif kind == "memory":
+            slot = self._slots.get(self._by_pid.get(first, SERVICE))
+            if slot is not None:
+                slot.memory_peak = second
+        elif (number := self._by_pid.pop(first, None)) is not None:
+            return self._exited(number, first, second, now)
+        return []
+
+    def _forked(self, number: int, pid: int) -> None:
+        slot = self._slots.get(number)
+        if slot is None:
+            self._request(["end", pid, False], None)
+            return
+        slot.pid = pid
+        self._by_pid[pid] = number
+        if slot.doomed:
+            self.kill(number)
+        elif slot.memory_max:
+            self._limit(slot)
 
     def _not_forked(self, number: int, why: str) -> list[Event]:
         slot = self._slots.get(number)
@@ -353,6 +405,8 @@ class Slots:
         unbegun = self._take_back(slot)
         self._drop(slot)
         how = ending(status, self.node)
+        if slot.memory_peak:
+            how = used_too_much(slot.memory_peak, slot.memory_max, self.node)
         if number == SERVICE:
             print(f"Monitoring failed: {how.text}", file=sys.stderr)
             return []
@@ -397,9 +451,10 @@ class Slots:
         self._close_nursery()
 
     def _close_nursery(self) -> None:
-        for _, theirs in self._forks:
-            theirs.close()
-        self._forks.clear()
+        for _, fork in self._requests:
+            if fork is not None:
+                fork[0].close()
+        self._requests.clear()
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -433,17 +488,3 @@ def _opened(number: int) -> tuple[_Slot, socket.socket]:
     os.set_blocking(token_read, False)
     os.set_blocking(token_write, False)
     return _Slot(number, ours, token_read, token_write), theirs
-
-
-def ending(status: int, node: str) -> Failure:
-    """How a process ended, told from its wait status."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = f"signal {number}"
-        text = f"the slot was killed by {name} while it ran this job"
-        return Failure("signal", name, text, "", node)
-    code = os.waitstatus_to_exitcode(status)
-    return Failure("exit", "Exit", f"the slot exited with code {code} in this job", "", node)

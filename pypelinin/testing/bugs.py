@@ -18,6 +18,7 @@ from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.events import Send
 from pypelinin.cluster.link import Link
+from pypelinin.cluster.membership import Membership
 from pypelinin.cluster.pipeliner import Planner
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.reading import ReadingRun
@@ -55,13 +56,13 @@ def _store_as_received(
 
 
 def _adopt_everything(
-    attempts: Attempts, _epoch: int, node: int, held: HeldLot, hello: int
+    attempts: Attempts, _epoch: int, node: int, held: HeldLot
 ) -> tuple[bool, list[Record]]:
     if held.fence in attempts.lots or not held.jobs:
         return True, []
     if any(number not in attempts.runs.by_number for number in held.runs):
         return False, []
-    return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),), hello)]
+    return True, [HandedOut(node, (LotRow(held.fence, held.runs, held.jobs),))]
 
 
 _assigned = Planner._assigned
@@ -105,15 +106,15 @@ def _receive_over_gaps(
     return _link_receive(link, envelope, now)
 
 
-_node_left = Router._node_left
+_node_left = Membership._node_left
 
 
-def _leave_lots_behind(router: Router, node: int, why: str) -> None:
-    attempts = router.state.attempts
+def _leave_lots_behind(members: Membership, node: int, why: str) -> None:
+    attempts = members._state.attempts
     kept = {fence: lot for fence, lot in attempts.lots.items() if lot.node == node}
     for fence in kept:
         del attempts.lots[fence]
-    _node_left(router, node, why)
+    _node_left(members, node, why)
     attempts.lots.update(kept)
 
 
@@ -143,15 +144,15 @@ def _count_retries_of_the_run(attempts: Attempts, lot: OpenLot, *more: Any) -> b
         run.failed_again = before
 
 
-_release_old = Router._release_old
+_release_old = Membership._release_old
 
 
-def _release_at_once(router: Router) -> None:
-    awaited, router._awaited = router._awaited, {}
+def _release_at_once(members: Membership) -> None:
+    awaited, members.awaited = members.awaited, {}
     try:
-        _release_old(router)
+        _release_old(members)
     finally:
-        router._awaited = awaited
+        members.awaited = awaited
 
 
 _closed = Attempts._closed
@@ -203,10 +204,10 @@ BUGS: dict[str, tuple[Patch, ...]] = {
     "inventory forgotten": ((Broker, "_hello", _hello_without_lots),),
     "epoch not raised": ((Router, "begin", _begin_the_same_epoch),),
     "gaps not noticed": ((Link, "receive", _receive_over_gaps),),
-    "jobs of a lost node not reopened": ((Router, "_node_left", _leave_lots_behind),),
+    "jobs of a lost node not reopened": ((Membership, "_node_left", _leave_lots_behind),),
     "cancel overwrites success": ((Runs, "apply", _cancel_everything),),
     "retry counter shared": ((Attempts, "_judge_failures", _count_retries_of_the_run),),
-    "old work not held back": ((Router, "_release_old", _release_at_once),),
+    "old work not held back": ((Membership, "_release_old", _release_at_once),),
     "replay judges": ((Attempts, "_closed", _lose_count),),
     "followers queued with their line": ((Attempts, "may_start", lambda *_: True),),
     "followers of a failure begun": ((HeldJobs, "pass_over", _stop_nothing),),

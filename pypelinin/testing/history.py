@@ -63,6 +63,13 @@ class Attempt:
     lsn: int = 0
     state: str = HANDED
     place: Place = ("", 0)
+    memory_kills: int = 0
+    """How often its job had been ended for its memory before."""
+
+
+def causes_of(row: JobsEnded) -> dict[tuple[int, int], str]:
+    """Why jobs failed, by run number and job."""
+    return {(failed.run, failed.job): failed.failure.cause for failed in row.failures}
 
 
 @dataclass(slots=True)
@@ -86,6 +93,7 @@ class Lineage:
     out: dict[Key, int] = field(default_factory=dict)
     outcomes: dict[Key, tuple[int, int]] = field(default_factory=dict)
     failed: Counter[Key] = field(default_factory=Counter)
+    memory_kills: Counter[Key] = field(default_factory=Counter)
     tried: dict[Key, int] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
@@ -119,9 +127,8 @@ class History:
             for lot in row.lots:
                 self._may_be_handed_out(row.node, lot)
         elif isinstance(row, JobsEnded):
-            causes = {(f.run, f.job): f.failure.cause for f in row.failures}
             for ended in row.lots:
-                self._may_have_ended(ended, causes)
+                self._may_have_ended(ended, causes_of(row))
         elif isinstance(row, GivenUp):
             for job in row.jobs:
                 key = (line.runs[row.run], job)
@@ -175,7 +182,7 @@ class History:
                         self.attempts[fence].node = node  # an adoption may be lost in a crash
             case JobsEnded(lots):
                 for ended in lots:
-                    self._ended(ended)
+                    self._ended(ended, causes_of(row))
             case LotsClosed(lots):
                 for closed in lots:
                     self._closed(closed)
@@ -200,7 +207,7 @@ class History:
         line.finished.discard(run)
         line.cancelled.discard(run)
         for job in range(self.scripts[run].jobs):
-            for known in (line.outcomes, line.failed, line.tried):
+            for known in (line.outcomes, line.failed, line.memory_kills, line.tried):
                 known.pop((run, job), None)
 
     def _keys(self, lot: LotRow) -> list[Key]:
@@ -222,6 +229,7 @@ class History:
                 before = self.attempts.get(row.fence + i)
                 demand(before is None or not before.epoch, "fence", row.fence, "is not new")
                 attempt = self.attempts[row.fence + i] = Attempt(row.fence + i, key, node)
+                attempt.memory_kills = line.memory_kills[key]
                 self.by_key.setdefault(key, []).append(attempt)
             else:
                 attempt = self.attempts[row.fence + i]
@@ -251,13 +259,23 @@ class History:
             never_begun = attempt.state == HANDED and status != states.DONE
             cause = causes.get((numbers[key[0]], key[1]))
             if not (never_begun and cause == "import"):
-                truth = SUCCEEDED if status == states.DONE else BROKE
-                demand(attempt.state == truth, key, "is recorded as", status, "but", attempt.state)
+                truth: tuple[str, ...] = (SUCCEEDED,) if status == states.DONE else (BROKE,)
+                if cause == "timeout" and status != states.DONE:
+                    truth = (KILLED, BROKE)  # told to end, some end of themselves
+                    self.counters["timeouts"] += 1
+                demand(attempt.state in truth, key, "is recorded as", status, "but", attempt.state)
             if status != states.DONE:
-                retries = self.scripts[key[0]].kinds[key[1]].retries
-                again = line.failed[key] < retries and key[0] not in line.cancelled
-                demand(again == (status == states.AGAIN), key, "has", retries, "retries")
-                self.counters["retries" if again else "failures"] += 1
+                self._may_be_tried_again(key, status, cause == "memory")
+
+    def _may_be_tried_again(self, key: Key, status: int, memory: bool) -> None:
+        line, kind = self.lineage, self.scripts[key[0]].kinds[key[1]]
+        left = kind.retries - line.failed[key]
+        if memory:
+            left = len(kind.more_memory) - line.memory_kills[key]
+            self.counters["memory kills"] += 1
+        again = left > 0 and key[0] not in line.cancelled
+        demand(again == (status == states.AGAIN), key, "has", left, "tries left")
+        self.counters["retries" if again else "failures"] += 1
 
     def _may_be_finished(self, run: str) -> None:
         """Every job without an outcome is one that must have none."""
@@ -285,13 +303,16 @@ class History:
             demand(done or job not in reads, run, job, "is released before", reader, "is done")
         self.counters["released results"] += 1
 
-    def _ended(self, row: Ended) -> None:
+    def _ended(self, row: Ended, causes: dict[tuple[int, int], str]) -> None:
         line, lot = self.lineage, self.lineage.lots[row.fence]
+        numbers = {run: number for number, run in line.runs.items()}
         for i, status in enumerate(row.statuses, row.start):
             key = lot.keys[i]
             line.out.pop(key)
             if status in (states.AGAIN, states.UNBEGUN):
-                line.failed[key] += status == states.AGAIN
+                memory = causes.get((numbers[key[0]], key[1])) == "memory"
+                if status == states.AGAIN:
+                    (line.memory_kills if memory else line.failed)[key] += 1
                 line.tried[key] = row.fence + i
             else:
                 line.outcomes[key] = (status, line.lsn)

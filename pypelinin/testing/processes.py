@@ -31,6 +31,7 @@ from pypelinin.testing.slots import SimSlots
 from pypelinin.testing.timeline import Action
 from pypelinin.testing.world import Station, World
 from pypelinin.wire.codec import Envelope
+from pypelinin.wire.definitions import Capacity
 from pypelinin.wire.messages import JobsOut, JobsReturned, Rejoin, Resend, Welcome
 
 LATENCY_S = 0.0002
@@ -287,20 +288,25 @@ class BrokerProcess(MemberProcess):
     slots: SimSlots
 
     def __init__(
-        self, world: World, name: str, slots: int, workers: tuple[str, ...], labels: dict[str, str]
+        self,
+        world: World,
+        name: str,
+        capacity: Capacity,
+        workers: tuple[str, ...],
+        labels: dict[str, str],
     ) -> None:
         super().__init__(world, name)
-        self.slots_max = slots
+        self.capacity = capacity
         self.workers = workers
         self.labels = labels
 
     def machine_of_life(self) -> Broker:
         world = self.world
         self.slots = SimSlots(
-            (self.name, self.life), self.workers, self.slots_max, world.timeline, world.random,
+            (self.name, self.life), self.workers, self.capacity, world.timeline, world.random,
             world.history, world.odds, self.take,
         )  # fmt: skip
-        return Broker(self.name, self.incarnation, self.slots_max, self.labels, world.limits, "1")
+        return Broker(self.name, self.incarnation, self.capacity, self.labels, world.limits, "1")
 
     def crash(self) -> None:
         self.slots.end_all()
@@ -311,14 +317,14 @@ class BrokerProcess(MemberProcess):
 
     def perform(self, command: Command) -> None:
         match command:
-            case StartSlot(slot):
-                self.slots.start(slot)
+            case StartSlot(slot, shape):
+                self.slots.start(slot, shape)
             case RunLot():
                 self.slots.run(command)
             case RecallLot(slot):
                 self.inbox.insert(0, self.slots.recall(slot))
-            case KillSlot(slot):
-                self.slots.kill(slot)
+            case KillSlot(slot, gently):
+                self.slots.kill(slot, gently)
             case Configured():
                 pass
             case _:
@@ -327,7 +333,7 @@ class BrokerProcess(MemberProcess):
     def take(self, event: Event) -> None:
         if isinstance(event, Received) and isinstance(event.envelope.message, Welcome):
             for fence in event.envelope.message.drop if self.up else ():
-                lot = self.machine.lots.get(fence)
+                lot = self.machine.bench.lots.get(fence)
                 if lot is not None:
                     self.world.counters["void lots"] += not lot.finished
                     self.world.counters["late outcomes dropped"] += bool(lot.statuses)

@@ -11,12 +11,14 @@ import msgpack
 
 from pypelinin.graph.fingerprint import digest
 from pypelinin.wire.codec import pack_plain, pack_record
-from pypelinin.wire.definitions import Details, Header, Kind, Structure
+from pypelinin.wire.definitions import Capacity, Details, Header, Kind, Structure, Terms
 
 NIL = b"\xc0"
 DURATIONS_S = {"Short": (0.0002, 0.004), "Medium": (0.05, 0.6), "Long": (0.5, 4.0)}
 WORKERS = tuple(DURATIONS_S)
 JOBS_MAX = 12
+SMALLEST = Capacity(2, 1000, {"gpu": 1, "licence": 2})
+"""A node that has all of this can run every job."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,23 @@ class RunScript:
         return [*(own or (None, None)), [self.results[up] for up in self.reads[job]]]
 
 
+def random_terms(random: Random) -> tuple[Terms | None, tuple[int, ...]]:
+    """What jobs may need, and then of memory: nothing special, or what SMALLEST has."""
+    if random.random() < 0.6:
+        return None, ()
+    choice = random.choice
+    memory = choice((0, 0, 100, 900, SMALLEST.memory))
+    more = choice(((), (950,), (950, SMALLEST.memory))) if 0 < memory < 950 else ()
+    return Terms(
+        choice((1, 1, SMALLEST.cores, -1, -2)),
+        memory,
+        choice(({}, {}, {"gpu": 1}, {"gpu": 1, "licence": 2})),
+        choice((0.0, 0.0, 0.0, 0.3, 5.0)),
+        random.random() < 0.2,
+        choice(({}, {}, {"MODE": "a"})),
+    ), more
+
+
 def random_script(random: Random, number: int, labels: list[dict[str, str]]) -> RunScript:
     """A run of 1 to 12 jobs in 1 to 4 parts; *labels* are what its kinds may ask for."""
     run = f"{random.getrandbits(64):016x}{number:016x}"
@@ -73,6 +92,7 @@ def random_script(random: Random, number: int, labels: list[dict[str, str]]) -> 
             random.choice(labels),
             random.choice((0, 0, 1, 3)),
             random.choice((0, 0, 5)),
+            *random_terms(random),
         )
         for _ in range(random.randint(1, 3))
     ]

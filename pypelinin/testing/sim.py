@@ -29,9 +29,9 @@ from pypelinin.testing.clients import ClientProcess
 from pypelinin.testing.faults import Faults
 from pypelinin.testing.history import Violation, demand
 from pypelinin.testing.processes import BrokerProcess, PipelinerProcess, RouterProcess
-from pypelinin.testing.scripts import WORKERS, RunScript, random_script
+from pypelinin.testing.scripts import SMALLEST, WORKERS, RunScript, random_script
 from pypelinin.testing.world import Station, World
-from pypelinin.wire.definitions import GONE
+from pypelinin.wire.definitions import GONE, Capacity
 from pypelinin.wire.rows import unpack_row
 
 CALM_S = 240.0
@@ -103,12 +103,21 @@ class ClusterSim(World):
                 BrokerProcess(
                     self,
                     f"broker {i}",
-                    self.random.choice((1, 2, 4)),
+                    self._random_capacity() if i else self._large_capacity(),
                     WORKERS[:2] if i and some else WORKERS,
                     {} if i else {"disk": "fast"},
                 )
             )
         return brokers
+
+    def _large_capacity(self) -> Capacity:
+        """What can run everything."""
+        cores, times = self.random.choice((2, 2, 4)), self.random.choice((1, 3))
+        return Capacity(cores, SMALLEST.memory * times, {"gpu": 2, "licence": 2})
+
+    def _random_capacity(self) -> Capacity:
+        cores, memory = self.random.choice((1, 2, 4)), self.random.choice((0, 500, 2001))
+        return Capacity(cores, memory, self.random.choice(({}, {"gpu": 1}, {"licence": 5})))
 
     def _random_runs(self) -> None:
         for number in range(self.random.choice((8, 20, 45))):

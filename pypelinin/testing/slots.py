@@ -8,17 +8,27 @@ from random import Random
 
 import msgpack
 
-from pypelinin.cluster.slots import RunLot, SlotExited, SlotProgressed, SlotRecalled, SlotStarted
+from pypelinin.cluster.slots import (
+    PLAIN_SHAPE,
+    RunLot,
+    Shape,
+    SlotExited,
+    SlotProgressed,
+    SlotRecalled,
+    SlotStarted,
+)
 from pypelinin.graph import states
+from pypelinin.graph.needs import ALL_CORES, WHOLE_NODE
 from pypelinin.machine import Event
 from pypelinin.testing.history import BROKE, KILLED, SUCCEEDED, History, Place, demand
 from pypelinin.testing.scripts import DURATIONS_S, RunScript
 from pypelinin.testing.timeline import Timeline
-from pypelinin.wire.definitions import Failure
+from pypelinin.wire.definitions import PLAIN, Capacity, Failure
 from pypelinin.wire.messages import JobFailure
 
 NIL = b"\xc0"
 SIGNAL = Failure("signal", "SIGKILL", "the slot was killed")
+MEMORY = Failure("memory", "MemoryLimit", "it used too much")
 RAISED = Failure("exception", "ValueError", "no luck")
 MISSING = Failure("import", "ImportError", "no module")
 
@@ -35,8 +45,11 @@ class Odds:
 @dataclass(slots=True)
 class _Slot:
     number: int
+    shape: Shape = PLAIN_SHAPE
     usable: bool = False
     lot: RunLot | None = None
+    used: int = 0
+    """The lot that it had last."""
     position: int = 0
     end: int = 0
     statuses: bytearray = field(default_factory=bytearray)
@@ -54,7 +67,7 @@ class SimSlots:
         self,
         place: Place,
         workers: tuple[str, ...],
-        slots_max: int,
+        capacity: Capacity,
         timeline: Timeline,
         random: Random,
         history: History,
@@ -63,7 +76,7 @@ class SimSlots:
     ) -> None:
         self.place = place
         self.workers = workers
-        self.slots_max = slots_max
+        self.capacity = capacity
         self._timeline = timeline
         self._random = random
         self._history = history
@@ -74,10 +87,10 @@ class SimSlots:
 
     # --- commands ----------------------------------------------------------------------
 
-    def start(self, number: int) -> None:
+    def start(self, number: int, shape: Shape) -> None:
         demand(number not in self._slots, "slot", number, "is started twice")
-        demand(number < self.slots_max, "slot", number, "is more than this node has")
-        slot = self._slots[number] = _Slot(number)
+        demand(number < self.capacity.cores, "slot", number, "is more than this node has")
+        slot = self._slots[number] = _Slot(number, shape)
         self._later(slot, self._random.uniform(0.005, 0.05), lambda: self._started(slot))
 
     def run(self, command: RunLot) -> None:
@@ -86,7 +99,10 @@ class SimSlots:
             return  # it just died; the Broker will hear of it
         demand(slot.usable and slot.lot is None, "slot", command.slot, "is not free")
         self._check_payloads(command)
+        demand(slot.shape.once in (0, slot.used or command.fence), "slot", slot.number, "is used")
         slot.lot, slot.position, slot.end = command, 0, len(command.jobs)
+        slot.used = command.fence
+        self._check_needs(slot)
         self._begin(slot)
 
     def recall(self, number: int) -> Event:
@@ -99,9 +115,13 @@ class SimSlots:
         self._history.counters["recalls"] += count > 0
         return SlotRecalled(number, count)
 
-    def kill(self, number: int) -> None:
+    def kill(self, number: int, gently: bool = False) -> None:
+        """Half of the jobs that are asked to end do."""
         slot = self._slots.get(number)
-        if slot is not None:
+        if slot is not None and not (gently and self._random.random() < 0.5):
+            if not slot.usable and self._random.random() < 0.5:  # it had just loaded
+                slot.usable = True
+                self._tell(SlotStarted(slot.number, self.workers))
             slot.life += 1
             self._later(slot, self._random.uniform(0.001, 0.02), lambda: self._exit(slot, KILLED))
 
@@ -143,7 +163,9 @@ class SimSlots:
         duration_s = self._random.uniform(low, high)
         if self._random.random() < self._odds.stall:
             duration_s += self._random.uniform(0.2, 1.0)
-        if self._random.random() < self._odds.death:
+        if lot.memory_max and self._random.random() < 0.2:
+            self._later(slot, duration_s / 2, lambda: self._exit(slot, BROKE, MEMORY))
+        elif self._random.random() < self._odds.death:
             self._later(slot, duration_s / 2, lambda: self._exit(slot, BROKE))
         else:
             self._later(slot, duration_s, lambda: self._finish(slot, duration_s))
@@ -186,18 +208,42 @@ class SimSlots:
         slot.statuses, slot.results, slot.failures = bytearray(), [], []
         slot.elapsed_s = 0.0
 
-    def _exit(self, slot: _Slot, state: str) -> None:
+    def _exit(self, slot: _Slot, state: str, why: Failure = SIGNAL) -> None:
         self._flush(slot)
         self._end_current(slot, state)
         unbegun = 0 if slot.lot is None else slot.end - slot.position - 1
         slot.life += 1
         del self._slots[slot.number]
         self._history.counters["slot deaths"] += state == BROKE
-        self._tell(SlotExited(slot.number, SIGNAL, unbegun))
+        self._tell(SlotExited(slot.number, why, unbegun))
 
     def _end_current(self, slot: _Slot, state: str) -> None:
         if slot.lot is not None:
             self._history.ended(slot.lot.fence + slot.position, state)
+
+    def _check_needs(self, slot: _Slot) -> None:
+        """What runs now never needs more than the node has, and each job has what it asked for."""
+        assert slot.lot is not None
+        run, job = slot.lot.headers[slot.lot.runs[0]][0], slot.lot.jobs[0]
+        kills = self._history.attempts[slot.lot.fence].memory_kills
+        terms = self._history.scripts[run].kinds[job].terms_after(kills) or PLAIN
+        shape, has = slot.shape, self.capacity
+        busy = [other for other in self._slots.values() if other.lot is not None]
+        wanted = {ALL_CORES: max(1, has.cores - 1), WHOLE_NODE: has.cores}
+        demand(shape.cores == wanted.get(terms.cores, terms.cores), "has", shape.cores, "cores")
+        demand(sum(other.shape.cores for other in busy) <= has.cores, "more cores than there are")
+        demand(terms.cores != WHOLE_NODE or len(busy) == 1, "the whole node is shared")
+        share = has.memory // has.cores
+        lots = [(other.shape.cores, other.lot.memory_max) for other in busy if other.lot]
+        memory = sum(limit or cores * share for cores, limit in lots)
+        demand(memory <= has.memory or not has.memory, "more memory than there is")
+        demand(slot.lot.memory_max == terms.memory, "has", slot.lot.memory_max, "bytes")
+        devices = [(name, i) for other in busy for name, own in other.shape.devices for i in own]
+        demand(len(set(devices)) == len(devices), "a device is given twice")
+        counts = {name: len(indices) for name, indices in shape.devices if indices}
+        demand(counts == terms.resources, "has", counts, "and asked for", terms.resources)
+        demand(dict(shape.env) == terms.env, "another environment")
+        self._history.counters["lots with needs"] += terms != PLAIN
 
     def _check_payloads(self, command: RunLot) -> None:
         """What the slot would hand to the worker is what was submitted."""

@@ -6,6 +6,9 @@ to the Router and the slots, and neither is decoded by the other.
 
 from __future__ import annotations
 
+from dataclasses import field, replace
+
+from pypelinin.graph.needs import ALL_CORES, UNSAID, WHOLE_NODE, Needs
 from pypelinin.machine import record
 from pypelinin.wire.codec import Ints, Record
 
@@ -14,6 +17,7 @@ PART_JOBS_MAX = 50_000
 PART_BYTES_MAX = 1024 * 1024
 FRAME_BYTES_MAX = 8 * 1024 * 1024
 """No frame is larger; sockets drop who sends one."""
+AMOUNT_MAX = 2**60
 BATCH_ROWS_MAX = 1000
 """Rows of people's size (a run, a node) in one message."""
 
@@ -48,13 +52,107 @@ def offered(worker: str) -> str:
 
 
 @record
+class Terms(Record):
+    """On what terms jobs run: what they need of a node, and what their slot must be like.
+
+    *cores* as in `graph.needs`; *memory* in bytes (0: not said); *timeout_s* 0: none. *isolate*:
+    a slot of its own, used once.
+    """
+
+    cores: int = 1
+    memory: int = 0
+    resources: dict[str, int] = field(default_factory=dict)
+    timeout_s: float = 0.0
+    isolate: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sane(self) -> bool:
+        """Whether it is something that a user can say."""
+        return (
+            (0 < self.cores <= AMOUNT_MAX or self.cores in (ALL_CORES, WHOLE_NODE))
+            and 0 <= self.memory <= AMOUNT_MAX
+            and 0.0 <= self.timeout_s <= AMOUNT_MAX  # NaN is not
+            and all(0 < count <= AMOUNT_MAX for count in self.resources.values())
+            and not any("=" in name or "\0" in name + text for name, text in self.env.items())
+        )
+
+    @property
+    def key(self) -> TermsKey:
+        """Equal for equal terms, and hashable."""
+        return (
+            self.cores, self.memory, tuple(sorted(self.resources.items())), self.timeout_s,
+            self.isolate, tuple(sorted(self.env.items())),
+        )  # fmt: skip
+
+
+TermsKey = tuple[int, int, tuple[tuple[str, int], ...], float, bool, tuple[tuple[str, str], ...]]
+
+
+@record
 class Kind(Record):
-    """What some jobs of a run have in common: all the Router decides by."""
+    """What some jobs of a run have in common: all the Router decides by.
+
+    *terms* None: one core and nothing else. After each kill for memory the next of
+    *more_memory* is what they may use.
+    """
 
     worker: str
     labels: dict[str, str]
     retries: int
     priority: int
+    terms: Terms | None = None
+    more_memory: tuple[int, ...] = ()
+
+    @property
+    def sane(self) -> bool:
+        """Whether its terms are what a user can say."""
+        return (self.terms is None or self.terms.sane) and all(
+            0 < memory <= AMOUNT_MAX for memory in self.more_memory
+        )
+
+    def terms_after(self, memory_kills: int) -> Terms | None:
+        """The terms of the next try of a job that was killed so often for its memory."""
+        if not memory_kills or not self.more_memory or self.terms is None:
+            return self.terms
+        memory = self.more_memory[min(memory_kills, len(self.more_memory)) - 1]
+        return replace(self.terms, memory=memory)
+
+
+def terms_of(needs: Needs) -> tuple[Terms | None, tuple[int, ...]]:
+    """(terms, more memory after each kill for memory) of what a user said."""
+    if needs is UNSAID:
+        return None, ()
+    memory, *more = needs.memory or (0,)
+    terms = Terms(
+        needs.cores or 1, memory, dict(needs.resources or ()), needs.timeout or 0.0,
+        bool(needs.isolate), dict(needs.env or ()),
+    )  # fmt: skip
+    return (None if terms == PLAIN else terms), tuple(more)
+
+
+PLAIN = Terms()
+
+
+def needs_of(kind: Kind) -> Needs:
+    """What a user said to get this kind; the other way round."""
+    terms = kind.terms
+    if terms is None:
+        return UNSAID
+    memory = (terms.memory, *kind.more_memory) if terms.memory else None
+    return Needs(
+        terms.cores, memory, tuple(sorted(terms.resources.items())) or None,
+        terms.timeout_s or None, terms.isolate or None, tuple(sorted(terms.env.items())) or None,
+    )  # fmt: skip
+
+
+@record
+class Capacity(Record):
+    """What a node has, or offers: cores, memory in bytes (0: not known), resources by name."""
+
+    cores: int
+    memory: int = 0
+    resources: dict[str, int] = field(default_factory=dict)
 
 
 @record

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pypelinin.machine import record
 from pypelinin.wire.codec import Blobs, Ints, Record
+from pypelinin.wire.definitions import Capacity, Terms
 from pypelinin.wire.requests import (
     Added as Added,
 )
@@ -111,13 +112,15 @@ class HeldLot(Record):
 class JoinBroker(Record):
     """A Broker's hello; ends all that an older incarnation of *name* had.
 
-    *hello* rises with each one of an incarnation, so a late double changes nothing.
+    *hello* rises with each one of an incarnation, so a late double changes nothing. *capacity*
+    is all that the node could ever give, *offer* and *ahead* as in `GetJob`.
     *held* are packed `HeldLot`s, given by the Router of *cluster*.
     """
 
     name: str
     incarnation: str
-    slots: int
+    capacity: Capacity
+    offer: Capacity
     ahead: int
     workers: tuple[str, ...]
     labels: dict[str, str]
@@ -176,12 +179,12 @@ class Resend(Record):
 
 @record
 class GetJob(Record):
-    """How many lots a Broker wants to hold: one a slot, and *ahead* more of short jobs.
+    """What all lots together that a Broker holds may need, and *ahead* cores more of short jobs.
 
     *pace* says for each worker measured how many jobs of it make one lot.
     """
 
-    slots: int
+    offer: Capacity
     ahead: int
     pace: dict[str, int]
 
@@ -199,7 +202,7 @@ class Lot(Record):
     """Jobs of one worker for one slot, run in order; job i's fence is *fence* + i.
 
     Where *follows* is 1, a job begins only if the one before it in the lot is done. Empty:
-    nowhere.
+    nowhere. *terms* None: one core and nothing else.
     """
 
     fence: int
@@ -207,6 +210,7 @@ class Lot(Record):
     runs: Ints
     jobs: Ints
     follows: bytes = b""
+    terms: Terms | None = None
 
 
 def is_sound(lot: Lot | HeldLot) -> bool:

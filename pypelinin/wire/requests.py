@@ -10,7 +10,7 @@ from dataclasses import field
 
 from pypelinin.machine import record
 from pypelinin.wire.codec import Blobs, Ints, Record
-from pypelinin.wire.definitions import Failure, Place, Refusal, ValuePlace
+from pypelinin.wire.definitions import Capacity, Failure, Place, Refusal, ValuePlace
 
 
 @record
@@ -160,6 +160,9 @@ class NodeStatus(Record):
     labels: dict[str, str]
     heard_s: float
     runs: int = 0
+    capacity: Capacity | None = None
+    free: Capacity | None = None
+    """What of its offer nobody has."""
 
 
 @record

@@ -30,9 +30,16 @@ class Epoch(Record):
 
 @record
 class Joined(Record):
+    """A Broker is here as *node*, or here again; it said so with its *hello* of that number.
+
+    Earlier hellos that are still on their way, even those of before a crash of the Router, say
+    nothing any more: what it was given since is not in them.
+    """
+
     node: int
     name: str
     incarnation: str
+    hello: int = 0
 
 
 @record
@@ -78,15 +85,10 @@ class LotRow(Record):
 
 @record
 class HandedOut(Record):
-    """*node* has these lots (adopted ones keep the fence of an older epoch).
-
-    They were given on the session that began with its *hello* of that number: earlier hellos
-    that are still on their way say nothing about them.
-    """
+    """*node* has these lots (adopted ones keep the fence of an older epoch)."""
 
     node: int
     lots: tuple[LotRow, ...]
-    hello: int = 0
 
 
 @record
@@ -269,6 +271,7 @@ class RunImage(Record):
     results: tuple[bytes, ...] = ()
     cancelling: Ints = field(default_factory=lambda: array("I"))
     grown: Grown | None = None
+    memory_kills: tuple[int, ...] = ()
 
 
 @record
@@ -276,7 +279,6 @@ class LotImage(Record):
     node: int
     next: int
     lot: LotRow
-    hello: int = 0
 
 
 @record

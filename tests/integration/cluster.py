@@ -234,7 +234,8 @@ class RealCluster:
         return until(psutil.Process(self.pid(name)).children, "a nursery")[0]
 
     def slot_pids(self, name: str) -> list[int]:
-        return [child.pid for child in self.nursery(name).children()]
+        keepers = self.nursery(name).children()
+        return [slot.pid for keeper in keepers for slot in keeper.children()]
 
     # --- clients ------------------------------------------------------------------------------
 

@@ -477,7 +477,7 @@ def test_several_modules_labels_and_a_broker_that_comes_later(tmp_path: Path) ->
             manager.start(Pipeline({Job("Noop", labels={"disk": "slow"}): None}))
         slow = Pipeline({Job("Noop", labels={"disk": "slow"}): None})
         run = manager.start(slow, queue_anyway=True)
-        assert manager.describe(run)[1].status.reason == "no broker offers Noop"
+        assert manager.describe(run)[1].status.reason == "no broker offers Noop with disk=slow"
         cluster.start_broker("broker-3", labels={"disk": "slow"})
         manager.wait(slow, timeout=20)
 

@@ -14,7 +14,7 @@ from pypelinin.graph.job import Job
 from pypelinin.machine import Command, Event
 from pypelinin.pipeline import Pipeline
 from pypelinin.wire.codec import Blobs, Envelope, Record, pack_plain, pack_record, unpack_plain
-from pypelinin.wire.definitions import Place
+from pypelinin.wire.definitions import Capacity, Place
 from pypelinin.wire.messages import (
     AddPipeline,
     HeldLot,
@@ -253,8 +253,10 @@ class Node(_Member):
         slots: int = 2,
         workers: tuple[str, ...] = ("A", "B", "C"),
         labels: dict[str, str] | None = None,
+        capacity: Capacity | None = None,
     ) -> None:
         super().__init__(scene, name, incarnation)
+        self.capacity = capacity or Capacity(max(100, slots))
         self.slots, self.workers, self.labels = slots, workers, labels or {}
         self.lots: list[Lot] = []
         self.basis: dict[int, tuple[int, int]] = {}
@@ -265,8 +267,8 @@ class Node(_Member):
         packed = Blobs(pack_record(lot) for lot in held)
         self._join(
             JoinBroker(
-                self.name, self.incarnation, self.slots, 0, self.workers,
-                self.labels, self.hellos, packed, self.cluster,
+                self.name, self.incarnation, self.capacity, Capacity(self.slots), 0,
+                self.workers, self.labels, self.hellos, packed, self.cluster,
             )
         )  # fmt: skip
         return self.read()

@@ -10,7 +10,7 @@ from pypelinin.cluster.desk import Peer
 from pypelinin.cluster.link import Link
 from pypelinin.cluster.state import State
 from pypelinin.graph import states
-from pypelinin.wire.definitions import BATCH_ROWS_MAX, Failure
+from pypelinin.wire.definitions import BATCH_ROWS_MAX, Capacity, Failure
 from pypelinin.wire.messages import (
     Definition,
     GetDefinition,
@@ -160,10 +160,14 @@ def test_a_broker_is_shown_with_what_runs_there(slots: int, shown: str) -> None:
     state = state_with(wide(3))
     state.apply(HandedOut(1, (LotRow(9, ints(1, 1, 1), ints(0, 1, 2)),)))
     state.apply(JobsEnded((Ended(9, 0, b"\1"),), ()))
-    node = Node(1, "n", "i", frozenset(("B", "A")), {"gpu": "yes"}, slots=slots)
+    node = Node(1, "n", "i", frozenset(("B", "A")), {"gpu": "yes"}, Capacity(2))
+    node.offer(Capacity(slots), 0, {}, 1)
     peer = Peer(b"n", "broker", "n", "i", 1, Link(5, 0.2), heard_at=3.0, node=1)
     told = answers.member(state, peer, Coordinator({1: node}), {}, 4.5)
-    assert told == NodeStatus("n", "broker", shown, slots, 2, ("A", "B"), {"gpu": "yes"}, 1.5)
+    assert told == NodeStatus(
+        "n", "broker", shown, slots, 2, ("A", "B"), {"gpu": "yes"}, 1.5, 0, Capacity(2),
+        Capacity(slots),
+    )  # fmt: skip
 
 
 def test_a_pipeliner_is_shown_with_what_it_plans() -> None:

@@ -28,7 +28,6 @@ from pypelinin.wire.rows import (
 from tests.playbook.scene import WALL, chain, ints, state_with, wide
 
 NODE = 1
-HELLO = 4
 ERROR = Failure("exception", "E", "text")
 
 
@@ -39,7 +38,7 @@ def state() -> State:
 
 def hand_out(state: State, *jobs: int, node: int = NODE) -> int:
     row = state.attempts.judge_hand_out(
-        state.epoch, node, [(ints(*[1] * len(jobs)), ints(*jobs), b"")], HELLO
+        state.epoch, node, [(ints(*[1] * len(jobs)), ints(*jobs), b"")]
     )
     apply(state, row)
     return row.lots[0].fence
@@ -245,7 +244,7 @@ OLD = make_fence(1, 7)
 
 
 def judge(state: State, lot: HeldLot, node: int = NODE) -> tuple[bool, list[Record]]:
-    good, rows = state.attempts.judge_held(state.epoch, node, lot, HELLO)
+    good, rows = state.attempts.judge_held(state.epoch, node, lot)
     apply(state, *rows)
     return good, rows
 
@@ -253,7 +252,7 @@ def judge(state: State, lot: HeldLot, node: int = NODE) -> tuple[bool, list[Reco
 def test_an_old_lot_on_durable_rows_is_adopted(later: State) -> None:
     good, (row,) = judge(later, held(OLD, 0, 1))
     assert good
-    assert row == HandedOut(NODE, (LotRow(OLD, ints(1, 1), ints(0, 1)),), HELLO)
+    assert row == HandedOut(NODE, (LotRow(OLD, ints(1, 1), ints(0, 1)),))
     progress(later, Progress(OLD, 0, b"\1\1"))
     assert names(later)[:2] == ["done", "done"]
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from pypelinin.cluster.broker import RESTART_S, Broker
+from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.events import Drain, Malformed, Received, Say, Send, Stop
 from pypelinin.cluster.link import Link
+from pypelinin.cluster.pool import RESTART_S
 from pypelinin.cluster.slots import (
     Configured,
     KillSlot,
@@ -25,7 +26,7 @@ from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Blobs, Envelope, Record, unpack_record
-from pypelinin.wire.definitions import Failure, Refusal
+from pypelinin.wire.definitions import Capacity, Failure, Refusal
 from pypelinin.wire.messages import (
     Configuration,
     DropJobs,
@@ -60,7 +61,7 @@ class Book:
     """A Broker, its slots and its Router by hand."""
 
     def __init__(self, slots: int = 2, limits: Limits | None = None) -> None:
-        self.broker = Broker("n", "i", slots, {"gpu": "yes"}, limits or Limits(), "1")
+        self.broker = Broker("n", "i", Capacity(slots), {"gpu": "yes"}, limits or Limits(), "1")
         self.link = Link(0, 0.2)
         self.now = 0.0
         self.sent: list[Record] = []
@@ -107,7 +108,7 @@ class Book:
         self.turn()
         self.hear(CONFIGURATION)
         self.turn(SlotStarted(0, ("A", "B")))
-        for slot in range(1, self.broker._slots):
+        for slot in range(1, self.broker.bench.pool.most):
             self.turn(SlotStarted(slot, ("A", "B")))
         self.welcome()
         self.mail()
@@ -195,7 +196,7 @@ def test_one_slot_imports_first_and_says_what_the_node_offers() -> None:
     commands = book.turn(SlotStarted(0, ("A", "B")))
     assert commands == [StartSlot(1), StartSlot(2)]
     hello = book.hello()
-    assert (hello.workers, hello.labels, hello.slots, hello.ahead) == (
+    assert (hello.workers, hello.labels, hello.offer.cores, hello.ahead) == (
         ("A", "B"), {"gpu": "yes"}, 3, 3,
     )  # fmt: skip
     assert hello.held == ()
@@ -256,7 +257,7 @@ def test_a_slot_gets_header_worker_and_payloads(book: Book) -> None:
 def test_forgotten_runs_have_no_headers_any_more(book: Book) -> None:
     book.give(lot(10, 0))
     book.tell(ForgetRuns(ints(1, 99)))
-    assert book.broker.runs == {}
+    assert book.broker.bench.runs == {}
 
 
 # --- progress --------------------------------------------------------------------------
@@ -276,16 +277,16 @@ def test_each_outcome_is_told_once_and_in_order(book: Book) -> None:
 def test_a_lot_stays_until_its_last_outcome_is_acknowledged(book: Book) -> None:
     book.give(lot(10, 0))
     book.end(0, b"\1")
-    assert list(book.broker.lots) == [10]
+    assert list(book.broker.bench.lots) == [10]
     book.acknowledge()
-    assert book.broker.lots == {}
+    assert book.broker.bench.lots == {}
 
 
 def test_measured_short_jobs_are_asked_for_many_at_a_time(book: Book) -> None:
     book.give(lot(10, 0), lot(20, 1, worker="B"))
     book.end(0, b"\1", each_s=0.0001)
     (question,) = asked(book.mail())
-    assert (question.slots, question.ahead, question.pace) == (2, 2, {"A": 100})
+    assert (question.offer.cores, question.ahead, question.pace) == (2, 2, {"A": 100})
     book.end(1, b"\1", each_s=5.0)
     assert asked(book.mail()) == []  # B is long: nothing new to say
 
@@ -319,8 +320,8 @@ def test_a_blocked_slot_gives_the_rest_of_its_lot_back(book: Book) -> None:
     book.end(0, b"\1")
     assert told(book.mail()) == [Progress(10, 0, b"\1")]
     book.acknowledge()
-    assert book.broker.lots == {}
-    assert book.broker.ledger.idle == 2
+    assert book.broker.bench.lots == {}
+    assert book.broker.bench.pool.idle == 2
 
 
 def test_a_blocked_slot_with_one_job_has_nothing_to_give_back(book: Book) -> None:
@@ -335,7 +336,7 @@ def test_if_the_job_ended_meanwhile_the_slot_is_free(book: Book) -> None:
     book.mail()
     book.turn(SlotRecalled(0, 1))
     assert returned(book.mail()) == [(10, 1)]
-    assert book.broker.ledger.idle == 2
+    assert book.broker.bench.pool.idle == 2
 
 
 def test_a_recall_that_came_too_late_changes_nothing(book: Book) -> None:
@@ -344,7 +345,7 @@ def test_a_recall_that_came_too_late_changes_nothing(book: Book) -> None:
     book.turn(SlotRecalled(0, 0))
     assert returned(book.mail()) == []
     book.end(0, b"\1\1")
-    assert book.broker.ledger.idle == 2
+    assert book.broker.bench.pool.idle == 2
 
 
 def test_with_all_slots_busy_and_one_blocked_what_waits_goes_back() -> None:
@@ -355,9 +356,9 @@ def test_with_all_slots_busy_and_one_blocked_what_waits_goes_back() -> None:
     book.tick(0.2)
     sent = book.mail()
     assert returned(sent) == [(20, 0), (30, 0)]
-    assert [(q.slots, q.ahead) for q in asked(sent)] == [(1, 0)]
+    assert [(q.offer.cores, q.ahead) for q in asked(sent)] == [(1, 0)]
     assert runs(book.end(0, b"\1")) == []
-    assert [(q.slots, q.ahead) for q in asked(book.mail())] == [(1, 1)]
+    assert [(q.offer.cores, q.ahead) for q in asked(book.mail())] == [(1, 1)]
 
 
 # --- dropping --------------------------------------------------------------------------
@@ -401,11 +402,11 @@ def test_a_slot_that_died_between_jobs_blames_nobody(book: Book) -> None:
 
 def test_a_slot_that_dies_of_its_own_is_started_again_later(book: Book) -> None:
     book.turn(SlotExited(0, KILLED, 0))
-    assert book.broker.ledger.idle == 1
+    assert book.broker.bench.pool.idle == 1
     assert book.tick(RESTART_S / 2) == []
     assert book.tick(RESTART_S) == [StartSlot(0)]
     book.turn(SlotStarted(0, ("A", "B")))
-    assert book.broker.ledger.idle == 2
+    assert book.broker.bench.pool.idle == 2
 
 
 def test_a_slot_that_cannot_start_is_tried_again(book: Book) -> None:
@@ -457,7 +458,7 @@ def test_after_a_welcome_only_what_is_new_since_the_hello_is_told(book: Book) ->
     book.welcome(epoch=2)
     assert told(book.mail()) == []
     book.acknowledge()
-    assert book.broker.lots == {}
+    assert book.broker.bench.lots == {}
 
 
 def test_an_outcome_between_hello_and_welcome_is_told_on_the_link(book: Book) -> None:
@@ -473,9 +474,9 @@ def test_a_lot_told_finished_in_a_hello_goes_when_the_link_is_acknowledged(book:
     book.end(0, b"\1")
     book.rejoin()
     book.welcome(epoch=2)
-    assert list(book.broker.lots) == [10]
+    assert list(book.broker.bench.lots) == [10]
     book.acknowledge()
-    assert book.broker.lots == {}
+    assert book.broker.bench.lots == {}
 
 
 def test_void_lots_are_killed_and_never_told_of(book: Book) -> None:
@@ -483,12 +484,12 @@ def test_void_lots_are_killed_and_never_told_of(book: Book) -> None:
     book.rejoin()
     commands = book.welcome(10, 30, epoch=2)
     assert [c for c in commands if isinstance(c, KillSlot)] == [KillSlot(0)]
-    assert list(book.broker.lots) == [20]
+    assert list(book.broker.bench.lots) == [20]
     book.mail()
     book.end(0, b"\1")  # it was on its way
     book.turn(SlotExited(0, KILLED, 0))
     assert told(book.mail()) == []
-    assert list(book.broker.lots) == [20]
+    assert list(book.broker.bench.lots) == [20]
 
 
 def test_a_lot_that_was_given_back_is_given_back_again(book: Book) -> None:
@@ -520,7 +521,7 @@ def test_a_drain_finishes_what_runs_and_gives_the_rest_back() -> None:
     assert kinds(book.turn(Drain())) == [RecallLot]
     sent = book.mail()
     assert returned(sent) == [(20, 0)]
-    assert [(q.slots, q.ahead) for q in asked(sent)] == [(0, 0)]
+    assert [(q.offer.cores, q.ahead) for q in asked(sent)] == [(0, 0)]
     book.turn(SlotRecalled(0, 1))
     assert kinds(book.end(0, b"\1")) == []
     assert Leave() not in book.mail()  # not safe yet
@@ -647,4 +648,4 @@ def test_a_hello_tells_what_follows(book: Book) -> None:
 @pytest.mark.parametrize("follows", [b"\1\1", b"\0", b"\0\1\1", b"\0\2"])
 def test_a_lot_whose_arrays_do_not_fit_is_not_taken(book: Book, follows: bytes) -> None:
     assert book.give(replace(lot(10, 0, 1), follows=follows)) == []
-    assert book.broker.lots == {}
+    assert book.broker.bench.lots == {}

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import count
+from typing import Any
+
 import pytest
 
-from pypelinin.cluster.coordinator import LOT_BYTES_MAX, SLOTS_MAX, Coordinator, Node
+from pypelinin.cluster.coordinator import (
+    AHEAD_MAX,
+    LOT_BYTES_MAX,
+    RESERVE_AFTER_S,
+    Coordinator,
+    Node,
+    Placed,
+)
 from pypelinin.cluster.queues import Queues
-from pypelinin.wire.definitions import Kind
+from pypelinin.wire.definitions import Capacity, Kind, Terms
 from tests.playbook.scene import ints
 
 A, B, LONG = (Kind(worker, {}, 0, 0) for worker in ("A", "B", "Long"))
@@ -19,9 +29,12 @@ def node(
     pace: dict[str, int] | None = None,
     workers: tuple[str, ...] = ("A", "B", "Long"),
     labels: dict[str, str] | None = None,
+    memory: int = 0,
+    **resources: int,
 ) -> Node:
-    made = Node(number, f"node{number}", "i", frozenset(workers), labels or {})
-    made.offer(slots, ahead, pace or {}, 5000)
+    has = Capacity(slots, memory, resources)
+    made = Node(number, f"node{number}", "i", frozenset(workers), labels or {}, has)
+    made.offer(has, ahead, pace or {}, 5000)
     return made
 
 
@@ -29,19 +42,43 @@ def coordinator(*nodes: Node) -> Coordinator:
     return Coordinator({each.number: each for each in nodes})
 
 
+fences = count(1)
+
+
+def needing(worker: str = "A", priority: int = 0, **terms: Any) -> Kind:
+    return Kind(worker, {}, 0, priority, Terms(**terms))
+
+
 def queues_with(*counts: tuple[Kind, int], widest: int = 1) -> Queues:
     queues = Queues()
-    for run, (kind, count) in enumerate(counts, 1):
-        queues.add(kind, "me", run, ints(*range(count)), widest=widest)
+    for run, (kind, jobs) in enumerate(counts, 1):
+        queues.add(kind, "me", run, ints(*range(jobs)), widest=widest)
     return queues
 
 
-def placed(nodes: Coordinator, queues: Queues) -> list[tuple[int, str, int]]:
-    """(node, worker, jobs) of each lot, in order."""
-    lots = [(n.number, c.worker, len(jobs)) for n, c, _, jobs, _ in nodes.place(queues)]
+def lots_of(nodes: Coordinator, queues: Queues, now: float = 0.0) -> list[Placed]:
+    """What is placed now."""
+    lots = []
+    for lot in nodes.place(queues, now):
+        nodes.hold(lot.node, next(fences), lot.held)
+        lots.append(lot)
     nodes.check()
     queues.check()
     return lots
+
+
+def placed(nodes: Coordinator, queues: Queues, now: float = 0.0) -> list[tuple[int, str, int]]:
+    """(node, worker, jobs) of each lot, in order."""
+    found = lots_of(nodes, queues, now)
+    return [(lot.node.number, lot.waiting.worker, len(lot.jobs)) for lot in found]
+
+
+def free(nodes: Coordinator) -> None:
+    """All lots end."""
+    for each in nodes.nodes.values():
+        for fence in list(each.held):
+            nodes.free(each.number, fence)
+    nodes.check()
 
 
 # --- who could -------------------------------------------------------------------------
@@ -109,10 +146,10 @@ def test_jobs_go_only_where_worker_and_labels_fit() -> None:
     assert placed(nodes, queues_with((gpu, 3))) == [(3, "A", 1)]
 
 
-def test_the_node_with_the_most_free_slots_goes_first_and_the_older_if_equal() -> None:
-    nodes = coordinator(node(1, slots=1), node(2, slots=3), node(3, slots=1))
-    order = [number for number, _, _ in placed(nodes, queues_with((A, 5)))]
-    assert order == [2, 2, 1, 2, 3]
+def test_the_node_where_the_least_stays_free_goes_first_and_the_older_if_equal() -> None:
+    nodes = coordinator(node(1, slots=3), node(2, slots=1), node(3, slots=2))
+    order = [number for number, _, _ in placed(nodes, queues_with((A, 6)))]
+    assert order == [2, 3, 3, 1, 1, 1]
 
 
 def test_classes_take_turns() -> None:
@@ -124,7 +161,7 @@ def test_turns_go_on_where_they_stopped() -> None:
     nodes = coordinator(node(slots=1))
     queues = queues_with((A, 9), (B, 9))
     assert placed(nodes, queues) == [(1, "A", 1)]
-    nodes.nodes[1].lots = 0
+    free(nodes)
     assert placed(nodes, queues) == [(1, "B", 1)]
 
 
@@ -151,7 +188,7 @@ def test_a_long_class_that_waits_is_not_kept_out_by_short_ones() -> None:
     nodes = coordinator(node(ahead=2, pace={"A": 1}))
     queues = queues_with((A, 9), (LONG, 1))
     assert placed(nodes, queues) == [(1, "A", 1)]
-    nodes.nodes[1].lots = 0  # the slot is free again
+    free(nodes)
     assert placed(nodes, queues)[0] == (1, "Long", 1)
 
 
@@ -174,7 +211,7 @@ def test_a_lot_is_as_large_as_the_pace() -> None:
 def test_few_jobs_are_spread_over_all_rooms() -> None:
     nodes = coordinator(node(1, slots=2, pace={"A": 100}), node(2, slots=2, pace={"A": 100}))
     lots = placed(nodes, queues_with((A, 8)))
-    assert [(number, jobs) for number, _, jobs in lots] == [(1, 2), (2, 2), (1, 2), (2, 2)]
+    assert [(number, jobs) for number, _, jobs in lots] == [(1, 2), (1, 2), (2, 2), (2, 2)]
 
 
 def test_wide_payloads_make_small_lots() -> None:
@@ -188,7 +225,136 @@ def test_a_payload_over_the_bound_still_goes_alone() -> None:
     assert placed(nodes, queues_with((A, 9), widest=2 * LOT_BYTES_MAX)) == [(1, "A", 1)]
 
 
-def test_what_a_node_wants_is_kept_within_bounds() -> None:
-    made = node()
-    made.offer(-1, SLOTS_MAX + 1, {"A": 0, "B": 10**9}, 5000)
-    assert (made.slots, made.ahead, made.pace) == (0, SLOTS_MAX, {"A": 1, "B": 5000})
+def test_what_a_node_wants_is_kept_within_what_it_has() -> None:
+    made = node(slots=2, memory=100, gpu=1)
+    made.offer(Capacity(9, 10**9, {"gpu": -1, "x": 3}), AHEAD_MAX + 1, {"A": 0, "B": 10**9}, 5000)
+    assert made.offered == Capacity(2, 100, {"gpu": 0})
+    assert (made.ahead, made.pace) == (AHEAD_MAX, {"A": 1, "B": 5000})
+    made.offer(Capacity(-1), -1, {}, 5000)
+    assert (made.offered.cores, made.ahead, made.draining) == (0, 0, True)
+
+
+# --- needs -----------------------------------------------------------------------------
+
+
+def test_a_job_goes_where_what_it_needs_is_free() -> None:
+    nodes = coordinator(node(1, slots=2), node(2, slots=4, gpu=1), node(3, slots=8, gpu=1))
+    queues = queues_with((needing(cores=4), 1), (needing("B", resources={"gpu": 1}), 3))
+    assert placed(nodes, queues) == [(2, "A", 1), (3, "B", 1)]
+    assert queues.count == 2  # node 2 has a gpu and no core
+
+
+@pytest.mark.parametrize(("cores", "taken"), [(-1, 3), (-2, 4)])
+def test_all_cores_but_one_and_the_whole_node(cores: int, taken: int) -> None:
+    nodes = coordinator(node(slots=4))
+    queues = queues_with((A, 1))
+    assert len(placed(nodes, queues)) == 1
+    queues.add(needing("B", cores=cores), "me", 2, ints(0))
+    queues.add(needing("B", cores=cores), "me", 2, ints(1))
+    lots = lots_of(nodes, queues)
+    assert [lot.held.need.cores for lot in lots] == ([] if cores == -2 else [3])
+    free(nodes)
+    assert [lot.held.need.cores for lot in lots_of(nodes, queues)] == [taken]
+
+
+def test_a_job_that_says_nothing_counts_with_the_memory_of_its_cores() -> None:
+    nodes = coordinator(node(slots=4, memory=1000))
+    queues = queues_with((needing(memory=600), 1), (A, 4))
+    lots = lots_of(nodes, queues)
+    assert [lot.held.need.memory for lot in lots] == [600, 250]
+    assert [lot.held.weight for lot in lots] == [3, 1]  # the cores that it displaces
+
+
+def test_what_no_node_could_ever_run_is_refused_with_the_nodes() -> None:
+    nodes = coordinator(node(1, slots=4, memory=8_000_000_000), node(2, slots=2, gpu=1))
+    refusal = nodes.refusal(needing(cores=8, memory=2_000_000_000))
+    assert refusal is not None
+    assert refusal.code == "impossible"
+    assert "it needs 8 cores, 2.00 GB" in refusal.what
+    assert "node1 (4 cores, 8.00 GB); node2 (2 cores, 1 gpu)" in refusal.what
+    assert nodes.refusal(needing(cores=4)) is None
+    assert nodes.refusal(needing(resources={"gpu": 2})) is not None
+
+
+def test_a_job_whose_memory_rises_has_to_fit_at_its_largest() -> None:
+    nodes = coordinator(node(slots=4, memory=1000))
+    small = Kind("A", {}, 0, 0, Terms(memory=100), (500, 1000))
+    large = Kind("A", {}, 0, 0, Terms(memory=100), (500, 1001))
+    assert nodes.refusal(small) is None
+    assert nodes.refusal(large) is not None
+    queues = Queues()
+    queues.add(small, "me", 1, ints(0), memory_kills=7)
+    assert lots_of(nodes, queues)[0].held.need.memory == 1000
+
+
+def test_the_reason_says_what_it_needs_and_what_is_free() -> None:
+    nodes = coordinator(node(slots=4, gpu=1))
+    placed(nodes, queues_with((A, 2)))
+    reason = nodes.reason(needing(cores=3, resources={"gpu": 1}))
+    assert reason == "it needs 3 cores, 1 gpu; free now: node1 2 cores, 1 gpu"
+    assert "no connected node could run it" in nodes.reason(needing(cores=5))
+
+
+def test_a_lot_of_isolated_jobs_is_one_job() -> None:
+    nodes = coordinator(node(pace={"A": 100}))
+    assert placed(nodes, queues_with((needing(isolate=True), 50))) == [(1, "A", 1)]
+
+
+# --- fairness --------------------------------------------------------------------------
+
+
+def test_who_has_the_least_of_the_cluster_goes_first() -> None:
+    nodes = coordinator(node(slots=6))
+    queues = Queues()
+    queues.add(needing("A", cores=2), "greedy", 1, ints(*range(9)))
+    queues.add(B, "greedy", 2, ints(*range(9)))
+    queues.add(B, "modest", 3, ints(*range(9)))
+    lots = lots_of(nodes, queues)
+    assert sum(lot.held.need.cores for lot in lots) == 6
+    assert max(nodes.usage.values()) - min(nodes.usage.values()) <= 2  # a lot is not divided
+    nodes.free(1, next(iter(nodes.nodes[1].held)))
+    poorer = min(("greedy", "modest"), key=lambda who: nodes.usage[who])
+    assert lots_of(nodes, queues)[0].held.submitter == poorer
+
+
+def test_a_large_job_is_not_overtaken_for_ever() -> None:
+    nodes = coordinator(node(slots=2))
+    queues = queues_with((A, 50), (needing("B", cores=2), 1))
+    now, first = 0.0, None
+    for turn in range(20):
+        one = next(iter(nodes.nodes[1].held), None)
+        if one is not None:
+            nodes.free(1, one)  # one ends after the other, never both
+        if "B" in [worker for _, worker, _ in placed(nodes, queues, now)]:
+            first = now
+            break
+        assert turn < 19, "the large job starves"
+        now += 0.5
+    assert first is not None
+    assert RESERVE_AFTER_S <= first <= RESERVE_AFTER_S + 1.5
+
+
+def test_a_reserved_node_is_for_the_more_urgent_all_the_same() -> None:
+    nodes = coordinator(node(slots=2))
+    queues = queues_with((A, 2), (needing("B", cores=2), 1))
+    placed(nodes, queues)
+    placed(nodes, queues, 1.0)
+    placed(nodes, queues, 1.1 + RESERVE_AFTER_S)
+    assert nodes.nodes[1].reserved is not None
+    nodes.free(1, next(iter(nodes.nodes[1].held)))
+    queues.add(A, "me", 9, ints(0))
+    assert placed(nodes, queues, 5.0) == []
+    queues.add(Kind("A", {}, 0, 5), "me", 9, ints(1))
+    assert placed(nodes, queues, 5.0) == [(1, "A", 1)]
+
+
+def test_a_node_that_leaves_takes_its_lots_out_of_the_account() -> None:
+    nodes = coordinator(node(slots=3))
+    placed(nodes, queues_with((A, 3)))
+    assert nodes.usage == {"me": 3}
+    nodes.leave(1)
+    assert nodes.usage == {}
+    back = node(slots=3)
+    nodes.join(back, [(7, None, "me"), (8, Terms(cores=2), "you")])
+    nodes.check()
+    assert (back.left.cores, nodes.usage) == (0, {"me": 1, "you": 2})

@@ -11,10 +11,11 @@ from pypelinin.cluster.scribe import Scribe
 from pypelinin.cluster.state import State
 from pypelinin.config import Limits
 from pypelinin.wire.codec import Envelope, Record
+from pypelinin.wire.definitions import Capacity
 from pypelinin.wire.messages import GetJob, Ping, Rejoin, Withdraw
 from tests.playbook.scene import ints
 
-WANT = GetJob(1, 0, {})
+WANT = GetJob(Capacity(1), 0, {})
 
 
 class Book:

@@ -9,7 +9,7 @@ from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
-from pypelinin.wire.definitions import Failure
+from pypelinin.wire.definitions import Capacity, Failure
 from pypelinin.wire.messages import (
     Cancel,
     GetJob,
@@ -82,7 +82,7 @@ def test_a_hand_out_builds_on_the_newest_row_of_its_runs_only(scene: Scene) -> N
 def test_a_measured_worker_gets_many_jobs_in_a_lot(scene: Scene) -> None:
     node = Node(scene, slots=1)
     node.join()
-    node.tell(GetJob(1, 0, {"A": 100}))
+    node.tell(GetJob(Capacity(1), 0, {"A": 100}))
     scene.submit(wide(10))
     assert len(node.next_lot().jobs) == 10
 
@@ -90,7 +90,7 @@ def test_a_measured_worker_gets_many_jobs_in_a_lot(scene: Scene) -> None:
 def test_a_lot_that_ended_makes_room_and_half_of_one_does_not(scene: Scene) -> None:
     node = Node(scene, slots=1)
     node.join()
-    node.tell(GetJob(1, 0, {"A": 2}))
+    node.tell(GetJob(Capacity(1), 0, {"A": 2}))
     scene.submit(wide(4))
     lot = node.next_lot()
     node.end(lot, b"\1")
@@ -103,7 +103,7 @@ def test_a_lot_that_ended_makes_room_and_half_of_one_does_not(scene: Scene) -> N
 def test_failures_in_a_lot_are_told_apart_from_what_is_tried_again(scene: Scene) -> None:
     node = Node(scene, slots=1)
     node.join()
-    node.tell(GetJob(1, 0, {"A": 3}))
+    node.tell(GetJob(Capacity(1), 0, {"A": 3}))
     scene.submit(wide(3, retries=1))
     failed = JobFailure(1, Failure("exception", "E", "x"))
     node.end(node.next_lot(), b"\1\2\1", failed)
@@ -140,7 +140,7 @@ def test_lots_of_several_runs_are_told_to_each_of_them(scene: Scene) -> None:
     node = Node(scene, slots=1)
     node.join()
     lot = node.next_lot()
-    node.tell(GetJob(1, 0, {"A": 9}))
+    node.tell(GetJob(Capacity(1), 0, {"A": 9}))
     node.end(lot, b"\1")
     lot = node.next_lot()
     assert lot.runs.tolist() == [2, 2]
@@ -162,7 +162,7 @@ def line_of(scene: Scene, *, jobs: int = 4, slots: int = 1, **options: object) -
     """A node that measured A short, and the lot it got of a chain of A."""
     node = Node(scene, slots=slots)
     node.join()
-    node.tell(GetJob(slots, 0, {"A": 100}))
+    node.tell(GetJob(Capacity(slots), 0, {"A": 100}))
     scene.submit(line(jobs, **options))
     return node, node.next_lot()
 
@@ -192,7 +192,7 @@ def test_a_chain_of_short_jobs_is_one_lot(scene: Scene) -> None:
 def test_lines_stand_side_by_side_in_a_lot(scene: Scene) -> None:
     node = Node(scene, slots=1)
     node.join()
-    node.tell(GetJob(1, 0, {"A": 6}))
+    node.tell(GetJob(Capacity(1), 0, {"A": 6}))
     jobs = {name: Job("A", name=name) for name in "abcdefg"}
     pairs = [(jobs["a"], jobs["b"]), (jobs["c"], None), (jobs["d"], jobs["e"])]
     scene.submit(Pipeline([*pairs, (jobs["e"], jobs["f"]), (jobs["f"], jobs["g"])]))
@@ -207,7 +207,7 @@ def test_lines_stand_side_by_side_in_a_lot(scene: Scene) -> None:
 def test_a_line_ends_before_a_job_of_another_kind(scene: Scene) -> None:
     node = Node(scene, slots=1)
     node.join()
-    node.tell(GetJob(1, 0, {"A": 100, "B": 100}))
+    node.tell(GetJob(Capacity(1), 0, {"A": 100, "B": 100}))
     first, second = Job("A", name="x"), Job("A", name="y")
     scene.submit(Pipeline([(first, second), (second, Job("B"))]))
     assert node.next_lot().jobs.tolist() == [0, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pypelinin.cluster.hand_out import MESSAGE_BLOBS_MAX, MESSAGE_BYTES_MAX, lots_for
+from pypelinin.cluster.queues import JobClass
 from pypelinin.cluster.state import State
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
@@ -16,7 +17,8 @@ def lot(fence: int, *pairs: tuple[int, int]) -> LotRow:
 
 
 def told(state: State, *rows: LotRow, known: dict[int, None] | None = None) -> list[JobsOut]:
-    return list(lots_for(state, {} if known is None else known, ["A"] * len(rows), rows, 7))
+    classes = [JobClass("A", {}, 0)] * len(rows)
+    return list(lots_for(state, {} if known is None else known, classes, rows, 7))
 
 
 def with_data(*data: object) -> Pipeline:

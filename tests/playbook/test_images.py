@@ -16,7 +16,7 @@ from pypelinin.graph.job import Job
 from pypelinin.machine import Command, Event
 from pypelinin.pipeline import Pipeline
 from pypelinin.wire.codec import Blobs, Envelope, pack_plain, pack_record
-from pypelinin.wire.definitions import Place
+from pypelinin.wire.definitions import Capacity, Place
 from pypelinin.wire.messages import AddPipeline
 from pypelinin.wire.rows import pack_row, unpack_image, unpack_row
 
@@ -77,7 +77,7 @@ class Life:
         self.random = random.Random(seed)
         self.disk = Disk()
         self.router = new_router()
-        self.broker = Broker("n", "i", 2, {}, LIMITS, "1")
+        self.broker = Broker("n", "i", Capacity(2), {}, LIMITS, "1")
         self.now = 1.0
         self.inbox: list[Event] = []
         self.slots: list[Event] = []

@@ -1,58 +1,106 @@
-"""The ledger: a slot has one lot at most, a lot one slot."""
+"""The ledger: what is granted is there, and no more than the node has."""
 
 from __future__ import annotations
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pypelinin.cluster.ledger import Ledger
+from pypelinin.wire.definitions import Capacity, Terms
+
+NODE = Capacity(4, 1000, {"gpu": 2})
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    made = Ledger()
-    made.open(0)
-    made.open(1)
-    return made
-
-
-def test_each_lot_gets_a_slot_of_its_own_until_there_is_none(ledger: Ledger) -> None:
-    assert [ledger.grant(fence) for fence in (10, 20, 30)] == [0, 1, None]
-    assert ledger.granted == {0: 10, 1: 20}
-    assert ledger.idle == 0
+def test_grants_until_there_is_no_more() -> None:
+    ledger = Ledger(NODE)
+    assert [ledger.grant(fence, None) is not None for fence in range(5)] == [True] * 4 + [False]
+    ledger.free(2)
+    assert ledger.grant(9, None) is not None
     ledger.check()
 
 
-def test_a_slot_is_free_again_when_its_lot_is_finished(ledger: Ledger) -> None:
-    ledger.grant(10)
+def test_devices_are_the_lowest_free_ones() -> None:
+    ledger = Ledger(NODE, {"gpu": (7, 3)})
+    gpu = Terms(resources={"gpu": 1})
+    one, two = ledger.grant(1, gpu), ledger.grant(2, gpu)
+    assert one is not None
+    assert two is not None
+    assert (one.devices, two.devices) == ({"gpu": (3,)}, {"gpu": (7,)})
+    assert ledger.grant(3, gpu) is None
+    ledger.free(1)
+    again = ledger.grant(4, gpu)
+    assert again is not None
+    assert again.devices == {"gpu": (3,)}
+    ledger.check()
+
+
+def test_all_cores_but_one_and_the_whole_node() -> None:
+    ledger = Ledger(NODE)
+    assert ledger.grant(1, None) is not None
+    assert ledger.grant(2, Terms(cores=-2)) is None
+    most = ledger.grant(3, Terms(cores=-1))
+    assert most is not None
+    assert most.need.cores == 3
+    ledger.free(1)
+    ledger.free(3)
+    whole = ledger.grant(4, Terms(cores=-2))
+    assert whole is not None
+    assert (whole.need.cores, whole.need.memory) == (4, 1000)
+    assert ledger.grant(5, None) is None
+
+
+def test_memory_above_the_share_of_a_core_leaves_less_for_others() -> None:
+    ledger = Ledger(NODE)
+    assert ledger.grant(1, Terms(memory=800)) is not None
+    assert ledger.grant(2, None) is None
+    assert ledger.grant(3, Terms(memory=200)) is not None
+    ledger.check()
+
+
+def test_others_on_the_node_leave_less() -> None:
+    ledger = Ledger(NODE)
+    for fence in range(3):
+        ledger.grant(fence, None)
+    ledger.set_limit(Capacity(2, 500, {}))
+    assert ledger.grant(7, None) is None
     ledger.free(0)
-    assert (ledger.idle, ledger.held(0)) == (2, None)
-    assert [ledger.grant(20), ledger.grant(30)] == [1, 0]
-
-
-def test_a_slot_that_is_gone_tells_what_it_held_and_gets_nothing(ledger: Ledger) -> None:
-    ledger.grant(10)
-    assert ledger.close(0) == 10
-    assert ledger.close(1) is None
-    assert ledger.grant(20) is None
+    ledger.free(1)
+    assert ledger.grant(8, None) is not None
+    assert ledger.grant(9, None) is None
+    most = ledger.grant(10, Terms(cores=-1))
+    assert most is None
     ledger.check()
 
 
-def test_a_slot_that_was_never_opened_is_not_there() -> None:
-    ledger = Ledger()
-    assert ledger.close(5) is None
-    assert ledger.grant(10) is None
-    assert ledger.idle == 0
+def test_a_node_that_does_not_know_its_memory_counts_none() -> None:
+    ledger = Ledger(Capacity(2))
+    assert ledger.grant(1, Terms(memory=10**12)) is not None
+    assert ledger.grant(2, None) is not None
 
 
-def test_the_check_sees_a_lot_on_two_slots(ledger: Ledger) -> None:
-    ledger.grant(10)
-    ledger.grant(10)
-    with pytest.raises(AssertionError, match="runs twice"):
+needs = st.builds(
+    Terms,
+    st.sampled_from((1, 1, 2, 4, 5, -1, -2)),
+    st.sampled_from((0, 0, 100, 400, 1000, 2000)),
+    st.sampled_from(({}, {"gpu": 1}, {"gpu": 2}, {"tape": 1})),
+)
+steps = st.lists(
+    st.one_of(st.none(), needs, st.integers(0, 30), st.builds(Capacity, st.integers(0, 4)))
+)
+
+
+@given(steps)
+def test_whatever_is_asked_no_more_is_granted_than_there_is(story: list[object]) -> None:
+    ledger = Ledger(NODE)
+    for fence, step in enumerate(story):
+        if isinstance(step, int):
+            if step in ledger.granted:
+                ledger.free(step)
+        elif isinstance(step, Capacity):
+            ledger.set_limit(Capacity(step.cores, 250 * step.cores, {"gpu": 1}))
+        else:
+            assert step is None or isinstance(step, Terms)
+            ledger.grant(fence, step)
         ledger.check()
-
-
-def test_the_check_sees_a_busy_slot_that_is_free(ledger: Ledger) -> None:
-    ledger.grant(10)
-    ledger.open(0)
-    with pytest.raises(AssertionError):
-        ledger.check()
+        assert sum(grant.need.cores for grant in ledger.granted.values()) <= NODE.cores
+        assert sum(grant.need.memory for grant in ledger.granted.values()) <= NODE.memory

@@ -22,7 +22,8 @@ def only(queues: Queues) -> ClassKey:
 
 
 def taken(queues: Queues, jobs_max: int) -> list[tuple[int, int]]:
-    runs, jobs = queues.take(only(queues), jobs_max)
+    submitter = next(iter(queues.classes[only(queues)].lines))
+    runs, jobs = queues.take(only(queues), submitter, jobs_max)
     queues.check()
     return list(zip(runs, jobs, strict=True))
 
@@ -97,7 +98,7 @@ def test_count_is_what_waits_in_all_classes(queues: Queues) -> None:
     queues.add(A, "me", 1, ints(0, 1, 2))
     queues.add(Kind("B", {}, 0, 0), "me", 1, ints(3))
     assert queues.count == 4
-    queues.take(next(iter(queues.classes)), 2)
+    queues.take(next(iter(queues.classes)), "me", 2)
     assert queues.count == 2
 
 

@@ -18,7 +18,7 @@ from pypelinin.cluster.events import (
 )
 from pypelinin.config import Limits
 from pypelinin.wire.codec import Envelope
-from pypelinin.wire.definitions import GONE, Failure
+from pypelinin.wire.definitions import GONE, Capacity, Failure
 from pypelinin.wire.messages import (
     Cancel,
     Cluster,
@@ -333,11 +333,11 @@ def test_what_was_given_back_is_handed_out_anew(scene: Scene, node: Node) -> Non
 
 
 def test_a_node_that_wants_nothing_gets_nothing(scene: Scene, node: Node) -> None:
-    node.tell(GetJob(0, 0, {}))
+    node.tell(GetJob(Capacity(0), 0, {}))
     scene.submit(wide(1))
     node.read()
     assert node.lots == []
-    node.tell(GetJob(1, 0, {}))
+    node.tell(GetJob(Capacity(1), 0, {}))
     assert node.next_lot().jobs.tolist() == [0]
 
 
@@ -598,7 +598,7 @@ def test_a_welcome_waits_for_the_joining_to_be_durable(scene: Scene) -> None:
     node = Node(scene)
     scene.submit(wide(1))
     scene.ask(
-        JoinBroker("node", "i", 1, 0, ("A",), {}, 1, ()),  # type: ignore[arg-type]
+        JoinBroker("node", "i", Capacity(1), Capacity(1), 0, ("A",), {}, 1, ()),  # type: ignore[arg-type]
         node.address,
     )
     assert node.read() == []
@@ -637,7 +637,7 @@ def test_the_cluster_is_told_with_nodes_runs_and_jobs(scene: Scene, node: Node) 
 
 
 def test_what_no_client_can_ask_is_refused(scene: Scene) -> None:
-    assert refusal_code(scene.reply(GetJob(1, 1, {}))) == "malformed"
+    assert refusal_code(scene.reply(GetJob(Capacity(1), 1, {}))) == "malformed"
 
 
 def test_bytes_that_are_no_message_are_refused_without_a_number(scene: Scene) -> None:
@@ -651,7 +651,7 @@ def test_bytes_that_are_no_message_are_refused_without_a_number(scene: Scene) ->
 
 
 def test_a_message_of_an_unknown_session_is_told_to_rejoin(scene: Scene) -> None:
-    scene.turn(Received(b"x", Envelope(GetJob(1, 1, {}), 12345, 1)))
+    scene.turn(Received(b"x", Envelope(GetJob(Capacity(1), 1, {}), 12345, 1)))
     assert scene.mail(b"x") == [Rejoin()]
 
 

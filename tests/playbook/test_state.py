@@ -118,7 +118,7 @@ def test_an_epoch_makes_assignments_void_and_attempts_begin_anew() -> None:
     before = state.lsn
     state.apply(Epoch(1, before, "c", 0.0))
     state.apply(Assigned(4, "p", ints(1)))
-    state.apply(state.attempts.judge_hand_out(1, 1, [(ints(1), ints(0), b"")], 1))
+    state.apply(state.attempts.judge_hand_out(1, 1, [(ints(1), ints(0), b"")]))
     assert (state.runs.by_number[1].assignment, state.attempts.next_attempt) == (4, 2)
     base = state.lsn
     state.apply(Epoch(2, base, "c", 5.0))

@@ -28,6 +28,7 @@ from pypelinin.wire.definitions import (
     BATCH_ROWS_MAX,
     FRAME_BYTES_MAX,
     PART_JOBS_MAX,
+    Capacity,
     Details,
     Failure,
     Header,
@@ -139,7 +140,7 @@ def test_a_run_with_a_hundred_long_failures() -> None:
     scene = Scene(Limits(lot_jobs_max=100))
     node = Node(scene, slots=1)
     node.join()
-    node.tell(GetJob(1, 0, {"A": 100}))
+    node.tell(GetJob(Capacity(1), 0, {"A": 100}))
     scene.submit(wide(100))
     while not scene.state.runs.by_number[1].finished_at:
         lot = node.next_lot()
@@ -171,7 +172,7 @@ def test_lots_of_a_thousand_runs_with_large_data() -> None:
     node = Node(scene, slots=4)
     node.join()
     scene.commands.clear()
-    node.tell(GetJob(60, 60, {"A": 1000, "B": 1000}))
+    node.tell(GetJob(Capacity(60), 60, {"A": 1000, "B": 1000}))
     lots = [lot for m in of_type(JobsOut, scene.commands) for lot in m.lots]  # type: ignore[attr-defined]
     assert sum(len(lot.jobs) for lot in lots) > 500
 
@@ -192,7 +193,7 @@ def test_fifty_thousand_outcomes_and_ready_jobs_at_once() -> None:
 
 
 def test_a_broker_with_five_thousand_long_failures() -> None:
-    broker = Broker("n", "i", 1, {}, Limits(), "1")
+    broker = Broker("n", "i", Capacity(1), {}, Limits(), "1")
     broker.handle([], 0.0)
     broker.handle([Received(b"", Envelope(Configuration(1, "c", 1, "1", "", {})))], 0.0)
     hello = broker.handle([SlotStarted(0, ("A",))], 0.1)

@@ -25,7 +25,7 @@ from pypelinin.cluster.state import State
 from pypelinin.config import Limits
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Envelope, Record
-from pypelinin.wire.definitions import Failure
+from pypelinin.wire.definitions import Capacity, Failure
 from pypelinin.wire.messages import (
     MESSAGES,
     AddJob,
@@ -126,13 +126,18 @@ class Story:
             message = self.nonsense.submission()
         self.scene.ask(message, self.random.choice((b"x", self.node.address, b"client")))
 
+    def _capacity(self) -> Capacity:
+        choice = self.random.choice
+        resources = choice(({}, {"gpu": choice((0, 1, -3, 10**12))}))
+        return Capacity(choice((0, 1, -3, 10**12)), choice((0, 5, -3, 10**18)), resources)
+
     def _hello(self) -> None:
         node, choice = self.node, self.random.choice
         node.hellos += 1
         message = JoinBroker(
             node.name, choice((node.incarnation, node.incarnation, "another")),
-            choice((0, 1, -3, 10**12)), choice((0, 1, -3, 10**12)), ("A", "B"), {}, node.hellos,
-            self.nonsense.inventory(self.scene.state),
+            self._capacity(), self._capacity(), choice((0, 1, -3, 10**12)), ("A", "B"), {},
+            node.hellos, self.nonsense.inventory(self.scene.state),
         )  # fmt: skip
         self.scene.ask(message, node.address)
         self.scene.commit()
@@ -231,12 +236,12 @@ def test_nothing_a_router_says_breaks_a_member(role: str) -> None:
     for seed in range(60):
         random = Random(seed)
         nonsense = Nonsense(random)
-        broker = Broker("n", "inc", 2, {}, Limits(), "1")
+        broker = Broker("n", "inc", Capacity(2), {}, Limits(), "1")
         machine = broker if role == "broker" else Pipeliner("p", "inc", Limits())
         member = Member(machine, random)
         likely = TO_BROKERS if role == "broker" else TO_PIPELINERS
         for _ in range(100):
-            nonsense.numbers[13:] = [1, 2, 3, *broker.lots]
+            nonsense.numbers[13:] = [1, 2, 3, *broker.bench.lots]
             common = random.random() < 0.8
             member.hear(nonsense.record(random.choice(likely if common else [*MESSAGES.values()])))
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from pypelinin.runtime.nursery import Nursery
+from pypelinin.runtime.trees import children
 from tests.integration.cluster import ROOT, until
 
 WAIT_S = 20
@@ -32,6 +34,7 @@ class Broker:
         theirs.close()
         self.control.settimeout(WAIT_S)
         self.links: list[socket.socket] = []
+        self.tokens: list[int] = []
 
     def fork(self, slot: int) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -39,10 +42,33 @@ class Broker:
         socket.send_fds(self.control, [msgpack.packb(["fork", slot])], [theirs.fileno(), tokens])
         theirs.close()
         os.close(tokens)
-        os.close(give)
+        self.tokens.append(give)
         ours.settimeout(WAIT_S)
         self.links.append(ours)
         return ours
+
+    def ask(self, *request: object) -> None:
+        self.control.send(msgpack.packb(request))
+
+    def slot(self, keeper: int) -> int:
+        """The process of the slot below its keeper."""
+        until(lambda: len(children(keeper)) == 1, "the slot below its keeper")
+        return children(keeper)[0]
+
+    def set_up(self, link: socket.socket) -> None:
+        link.sendall(msgpack.packb(["setup", [], [], "", {}]))
+        assert msgpack.unpackb(link.recv(1 << 16))[0] == "started"
+
+    def command(self, link: socket.socket, arguments: list[str]) -> None:
+        """Have the slot run a command as its job; a token for it is there."""
+        own = [None, b"m" + msgpack.packb({"argv": arguments})]
+        os.write(self.tokens[-1], b"\1")
+        link.sendall(
+            msgpack.packb(
+                ["lot", 1, 10, 0, "shell", b"\1\0\0\0", b"\0\0\0\0", msgpack.packb(own),
+                 {1: ["run", b"m\xc0"]}, [], b""]
+            )
+        )  # fmt: skip
 
     def said(self) -> list[Any]:
         return list(msgpack.unpackb(self.control.recv(65536)))
@@ -51,6 +77,8 @@ class Broker:
         self.control.close()
         for link in self.links:
             link.close()
+        for give in self.tokens:
+            os.close(give)
         self.process.wait(WAIT_S)
 
 
@@ -70,7 +98,9 @@ def test_a_fork_is_told_and_serves(broker: Broker) -> None:
     kind, slot, pid = broker.said()
     assert (kind, slot) == ("forked", 7)
     assert psutil.Process(pid).ppid() == broker.process.pid
-    until(lambda: os.getpgid(pid) == pid)  # the slot's first act
+    until(lambda: len(children(pid)) == 1, "the slot below its keeper")
+    (slot,) = children(pid)
+    until(lambda: os.getpgid(slot) == slot)  # its first act
     link.sendall(msgpack.packb(["setup", [], ["tests.integration.jobs"], "", {}]))
     kind, workers, failed = msgpack.unpackb(link.recv(1 << 16))
     assert (kind, failed) == ("started", None)
@@ -81,7 +111,7 @@ def test_each_death_is_told_with_its_status(broker: Broker) -> None:
     for number in (signal.SIGKILL, signal.SIGSEGV):
         broker.fork(1)
         pid = broker.said()[2]
-        os.kill(pid, number)
+        os.kill(broker.slot(pid), number)
         kind, exited, status = broker.said()
         assert (kind, exited) == ("exited", pid)
         assert os.WTERMSIG(status) == number
@@ -111,23 +141,111 @@ def test_a_slot_does_not_hold_the_links_of_others(broker: Broker) -> None:
     assert broker.said()[:2] == ["exited", pid]
 
 
-def test_what_a_slot_leaves_behind_ends_with_it(broker: Broker) -> None:
+DAEMON = """
+import os, sys, time
+if os.fork():
+    sys.exit()
+os.setsid()  # a session of its own, and below nobody that we know
+os.closerange(0, 3)
+if os.fork():
+    os._exit(0)
+open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "ended", "of itself", "keeper killed"])
+def test_what_a_slot_leaves_behind_ends_with_it(broker: Broker, how: str, tmp_path: Path) -> None:
     link = broker.fork(1)
     pid = broker.said()[2]
-    link.sendall(msgpack.packb(["setup", [], ["tests.integration.jobs"], "", {}]))
-    link.recv(1 << 16)
-    script = "import os, sys; os.setpgid(0, int(sys.argv[1])); print(flush=True); sys.stdin.read()"
-    helper = subprocess.Popen(  # as a child of a job: in the slot's group
-        [sys.executable, "-c", script, str(pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert helper.stdout
-    assert helper.stdin
-    helper.stdout.readline()
-    os.kill(pid, signal.SIGKILL)
+    slot = broker.slot(pid)
+    broker.command(link, [sys.executable, "-c", DAEMON, str(tmp_path / "pid")])
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the daemon")
+    daemon = int((tmp_path / "pid").read_text())
+    assert alive(daemon)
+    if how == "killed":
+        os.kill(slot, signal.SIGKILL)
+    elif how == "ended":
+        broker.ask("end", pid, False)
+    elif how == "of itself":
+        link.close()
+    else:
+        os.kill(pid, signal.SIGKILL)
     assert broker.said()[:2] == ["exited", pid]
-    assert helper.wait(WAIT_S) == -signal.SIGKILL
-    helper.stdout.close()
-    helper.stdin.close()
+    assert not alive(daemon)
+
+
+def test_a_slot_that_is_asked_to_end_may_end_as_it_likes(broker: Broker) -> None:
+    broker.fork(1)
+    pid = broker.said()[2]
+    slot = broker.slot(pid)
+    until(lambda: os.getpgid(slot) == slot)
+    broker.ask("end", pid, True)
+    kind, exited, status = broker.said()
+    assert (kind, exited, os.WTERMSIG(status)) == ("exited", pid, signal.SIGTERM)
+
+
+def test_what_is_asked_of_a_slot_that_has_ended_is_nothing(broker: Broker) -> None:
+    broker.fork(1)
+    pid = broker.said()[2]
+    os.kill(broker.slot(pid), signal.SIGKILL)
+    assert broker.said()[0] == "exited"
+    for request in (["end", pid, False], ["end", pid, True], ["limit", pid, 10]):
+        broker.ask(*request)
+    broker.fork(2)
+    assert broker.said()[:2] == ["forked", 2]
+
+
+ALLOCATE = """
+import os, sys, time
+how, size = sys.argv[1], int(sys.argv[2])
+if how != "itself" and os.fork():
+    os.wait()
+    time.sleep(60)
+if how == "grandchild":
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+kept = []
+for i in range(size // 2**22):
+    kept.append(b"x" * 2**22)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["itself", "child", "grandchild"])
+def test_who_uses_too_much_memory_is_ended_and_told(broker: Broker, how: str) -> None:
+    link = broker.fork(1)
+    pid = broker.said()[2]
+    broker.set_up(link)
+    broker.ask("limit", pid, 64 * 2**20)
+    broker.command(link, [sys.executable, "-c", ALLOCATE, how, str(2**30)])
+    kind, keeper, peak = broker.said()
+    assert (kind, keeper) == ("memory", pid)
+    assert peak > 64 * 2**20
+    assert broker.said()[:2] == ["exited", pid]
+
+
+def test_memory_that_forked_children_share_counts_once(broker: Broker) -> None:
+    link = broker.fork(1)
+    pid = broker.said()[2]
+    broker.set_up(link)
+    broker.ask("limit", pid, 100 * 2**20)
+    script = """
+import os, sys, time
+kept = b"x" * (60 * 2**20)
+for _ in range(3):
+    if not os.fork():
+        time.sleep(0.5)
+        os._exit(0)
+for _ in range(3):
+    os.wait()
+"""
+    broker.command(link, [sys.executable, "-c", script])
+    link.recv(1 << 16)  # its outcome
+    broker.ask("limit", pid, 0)
+    link.close()
+    assert broker.said()[0] == "exited"
 
 
 def test_slots_end_with_their_nursery(broker: Broker) -> None:

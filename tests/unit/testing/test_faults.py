@@ -18,7 +18,7 @@ def started(seed: int) -> ClusterSim:
 
 def test_every_kind_strikes_in_some_seed() -> None:
     total: Counter[str] = Counter()
-    for seed in range(12):
+    for seed in range(20):
         sim = started(seed)
         sim._run_until(lambda sim=sim: sim.timeline.now >= sim.trouble_s)  # type: ignore[misc]
         total += sim.counters

@@ -152,12 +152,12 @@ def test_an_outcome_that_is_recorded_twice(book: Book) -> None:
 def test_retries_are_counted(book: Book) -> None:
     book.give(F1, 0)
     book.execute(F1, 0, BROKE)
-    with pytest.raises(Violation, match="has 0 retries"):
+    with pytest.raises(Violation, match="has 0 tries"):
         book.record(F1, states.AGAIN)
     patient = Book(retries=1)
     patient.give(F1, 0)
     patient.execute(F1, 0, BROKE)
-    with pytest.raises(Violation, match="has 1 retries"):
+    with pytest.raises(Violation, match="has 1 tries"):
         patient.record(F1, states.FAILED)
     patient.record(F1, states.AGAIN)
 

@@ -9,13 +9,20 @@ from random import Random
 
 import pytest
 
-from pypelinin.cluster.slots import RunLot, SlotExited, SlotProgressed, SlotRecalled, SlotStarted
+from pypelinin.cluster.slots import (
+    PLAIN_SHAPE,
+    RunLot,
+    SlotExited,
+    SlotProgressed,
+    SlotRecalled,
+    SlotStarted,
+)
 from pypelinin.machine import Event
 from pypelinin.testing.history import Attempt, History, Violation
 from pypelinin.testing.scripts import NIL, random_script
 from pypelinin.testing.slots import Odds, SimSlots
 from pypelinin.testing.timeline import Timeline
-from pypelinin.wire.definitions import Kind
+from pypelinin.wire.definitions import Capacity, Kind
 
 
 class Bench:
@@ -31,10 +38,10 @@ class Bench:
         self.timeline = Timeline()
         self.events: list[Event] = []
         self.slots = SimSlots(
-            ("node", 1), ("Short",), 2, self.timeline, Random(2), self.history, odds or Odds(),
-            self.events.append,
+            ("node", 1), ("Short",), Capacity(2), self.timeline, Random(2), self.history,
+            odds or Odds(), self.events.append,
         )  # fmt: skip
-        self.slots.start(0)
+        self.slots.start(0, PLAIN_SHAPE)
         self.run()
 
     def run(self) -> list[Event]:
@@ -61,7 +68,7 @@ def told(events: list[Event]) -> bytes:
 
 def test_a_slot_starts_after_a_while() -> None:
     bench = Bench()
-    bench.slots.start(1)
+    bench.slots.start(1, PLAIN_SHAPE)
     assert bench.run() == [SlotStarted(1, ("Short",))]
     assert bench.timeline.now > 0
 
@@ -113,7 +120,7 @@ def test_nothing_happens_in_slots_of_a_dead_broker() -> None:
 
 def test_a_slot_that_cannot_start_says_so() -> None:
     bench = Bench(Odds(bad_start=1.0))
-    bench.slots.start(1)
+    bench.slots.start(1, PLAIN_SHAPE)
     (event,) = bench.run()
     assert isinstance(event, SlotStarted)
     assert event.failure is not None
@@ -122,9 +129,9 @@ def test_a_slot_that_cannot_start_says_so() -> None:
 def test_a_broker_that_asks_for_too_much_is_seen() -> None:
     bench = Bench()
     with pytest.raises(Violation, match="started twice"):
-        bench.slots.start(0)
+        bench.slots.start(0, PLAIN_SHAPE)
     with pytest.raises(Violation, match="more than this node has"):
-        bench.slots.start(2)
+        bench.slots.start(2, PLAIN_SHAPE)
     bench.slots.run(bench.lot())
     with pytest.raises(Violation, match="is not free"):
         bench.slots.run(bench.lot())

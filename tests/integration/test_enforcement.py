@@ -1,0 +1,208 @@
+"""Real jobs that take too much or will not end: it is said why they end, and others go on."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pypelinin import Job, Pipeline, context
+from pypelinin.config import Limits
+from pypelinin.errors import Impossible, JobError, Killed, MemoryLimit, Timeout
+from pypelinin.local import LocalRunner
+
+MIB = 2**20
+CAP = 256 * MIB
+WAIT_S = 60.0
+
+pytestmark = [pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def runner() -> Iterator[LocalRunner]:
+    with LocalRunner(slots=2, limits=Limits(kill_grace_s=0.5)) as made:
+        yield made
+
+
+def fails(runner: LocalRunner, job: Job, as_what: type[JobError]) -> JobError:
+    """The job fails so, while a neighbour that began before it is done and one after it, too."""
+    neighbour, later = Job(sleep, args=(0.3,)), Job(sleep, args=(0.0,))
+    pipeline = runner.start(Pipeline([job, neighbour, later]))
+    assert pipeline
+    with pytest.raises(as_what) as raised:
+        job.result(WAIT_S)
+    assert neighbour.result(WAIT_S) == later.result(WAIT_S) == "slept"
+    return raised.value
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def sleep(seconds: float) -> str:
+    time.sleep(seconds)
+    return "slept"
+
+
+# --- memory ----------------------------------------------------------------------------
+
+
+def allocate(how: str, size: int, pid_file: str) -> int:
+    """Take memory as fast as it comes, in this process, a child, or one that nobody knows."""
+    if how != "itself":
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            time.sleep(WAIT_S)
+    if how == "grandchild":
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+    Path(pid_file).write_text(str(os.getpid()))
+    kept = [b"x" * (4 * MIB) for _ in range(size // (4 * MIB))]
+    time.sleep(WAIT_S if size > CAP else 0.0)
+    return len(kept)
+
+
+@pytest.mark.parametrize("how", ["itself", "child", "grandchild"])
+def test_an_allocator_at_full_speed_is_ended_with_its_whole_tree(
+    runner: LocalRunner, how: str, tmp_path: Path
+) -> None:
+    job = Job(allocate, args=(how, 4096 * MIB, str(tmp_path / "pid")), memory=CAP)
+    error = fails(runner, job, MemoryLimit)
+    assert "its limit is 268 MB" in str(error)
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_a_job_within_its_memory_is_done(runner: LocalRunner, tmp_path: Path) -> None:
+    job = Job(allocate, args=("itself", 128 * MIB, str(tmp_path / "pid")), memory=CAP)
+    runner.start(Pipeline([job]))
+    assert job.result(WAIT_S) == 32
+
+
+# --- time ------------------------------------------------------------------------------
+
+
+def stubborn(pid_file: str) -> None:
+    """Ignores every request to end, and so does its child."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if child := os.fork():
+        Path(pid_file).write_text(f"{os.getpid()} {child}")
+    time.sleep(WAIT_S)
+
+
+def test_a_job_that_ignores_sigterm_is_killed_after_its_timeout(
+    runner: LocalRunner, tmp_path: Path
+) -> None:
+    begin = time.monotonic()
+    job = Job(stubborn, args=(str(tmp_path / "pids"),), timeout=0.5)
+    error = fails(runner, job, Timeout)
+    assert "longer than its timeout of 0.5 s" in str(error)
+    assert 0.9 <= time.monotonic() - begin < 20
+    assert not any(map(alive, map(int, (tmp_path / "pids").read_text().split())))
+
+
+def tidy(path: str) -> None:
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        time.sleep(WAIT_S)
+    finally:
+        Path(path).write_text("tidied up")
+
+
+def test_a_job_may_tidy_up_when_its_time_is_over(runner: LocalRunner, tmp_path: Path) -> None:
+    fails(runner, Job(tidy, args=(str(tmp_path / "note"),), timeout=0.3), Timeout)
+    assert (tmp_path / "note").read_text() == "tidied up"
+
+
+def test_many_jobs_within_their_timeout_are_done(runner: LocalRunner) -> None:
+    jobs = [Job(sleep, args=(0.0,)) for _ in range(200)]
+    runner.start(Pipeline(jobs, timeout=5))
+    assert [job.result(WAIT_S) for job in jobs] == ["slept"] * 200
+
+
+# --- other ends ------------------------------------------------------------------------
+
+
+def bomb(pids: str) -> None:
+    """Forks until somebody ends it, or there are very many."""
+    with open(pids, "a") as file:
+        for _ in range(8):
+            if not os.fork():
+                file.write(f"{os.getpid()}\n")
+                file.flush()
+    time.sleep(WAIT_S)
+
+
+def test_a_fork_bomb_ends_with_its_job(runner: LocalRunner, tmp_path: Path) -> None:
+    fails(runner, Job(bomb, args=(str(tmp_path / "pids"),), timeout=1.0), Timeout)
+    pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
+    assert len(set(pids)) > 100
+    assert not any(map(alive, pids))
+
+
+def overflow() -> None:
+    """Through C at each step: the stack of the process, not the interpreter's."""
+    sys.setrecursionlimit(10**9)
+    again = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda n: again(n + 1))
+    again(0)
+
+
+ENDS: dict[str, tuple[Callable[[], Any], str]] = {
+    "segfault": (lambda: os.kill(os.getpid(), signal.SIGSEGV), "SIGSEGV"),
+    "abort": (os.abort, "SIGABRT"),
+    "killed": (lambda: os.kill(os.getpid(), signal.SIGKILL), "SIGKILL"),
+    "exit": (lambda: os._exit(7), "exited with code 7"),
+    "stack": (overflow, "SIGSEGV"),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_end_of_a_slot_is_told_truly(runner: LocalRunner, how: str) -> None:
+    job, text = ENDS[how]
+    error = fails(runner, Job(job, name=how), Killed)
+    assert text in str(error)
+
+
+# --- what a job has --------------------------------------------------------------------
+
+
+def mine() -> tuple[int, dict[str, tuple[int, ...]], str | None, str | None, int]:
+    return (
+        context.cores, context.devices, os.environ.get("OMP_NUM_THREADS"),
+        os.environ.get("MODE"), os.getpid(),
+    )  # fmt: skip
+
+
+def test_a_job_is_told_what_it_has() -> None:
+    with LocalRunner(slots=4) as runner:
+        jobs = [Job(mine), Job(mine, cores=2), Job(mine, cores=-1), Job(mine, cores=-2)]
+        jobs.append(Job(mine, env={"MODE": "fast", "OMP_NUM_THREADS": "9"}))
+        runner.start(Pipeline(jobs))
+        found = [job.result(WAIT_S) for job in jobs]
+    assert [cores for cores, *_ in found] == [1, 2, 3, 4, 1]
+    assert [threads for _, _, threads, *_ in found] == ["1", "2", "3", "4", "9"]
+    assert [mode for *_, mode, _ in found] == [None, None, None, None, "fast"]
+
+
+def test_isolated_jobs_have_processes_of_their_own() -> None:
+    with LocalRunner(slots=2) as runner:
+        jobs = [Job(mine, isolate=True) for _ in range(4)]
+        runner.start(Pipeline(jobs))
+        pids = [job.result(WAIT_S)[-1] for job in jobs]
+    assert len(set(pids)) == 4
+
+
+def test_what_no_node_can_hold_is_refused() -> None:
+    with LocalRunner(slots=2) as runner:
+        for needs in ({"cores": 3}, {"memory": "9999 TB"}, {"resources": {"tape": 1}}):
+            with pytest.raises(Impossible, match="No node could ever run"):
+                runner.start(Pipeline([Job(mine)], **needs))  # type: ignore[arg-type]
