@@ -47,6 +47,8 @@ class Limits:
     """A definition is forgotten when no part of it came for so long."""
     lost_max: int = 5
     """A job whose node went away more often than this fails as lost."""
+    crashes_max: int = 3
+    """A job whose slots died so often is not tried again."""
     retry_base_s: float = 0.5
     retry_max_s: float = 60.0
     history_s: float = 7 * 24 * 3600.0

@@ -38,12 +38,14 @@ from pypelinin.cluster.events import (
     Write,
 )
 from pypelinin.cluster.router import Router
+from pypelinin.cluster.sharing import Indices, OthersChanged, Share
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.config import VERSION, Limits
 from pypelinin.errors import ClusterError, DefinitionError
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
 from pypelinin.runtime.capacity import capacity_of, cores_here, devices_here, memory_here
+from pypelinin.runtime.claims import claims_of, cores_granted
 from pypelinin.runtime.daemons import recovered
 from pypelinin.runtime.foreign import ForeignSlots, as_engine, default_slots
 from pypelinin.runtime.journal import Journal
@@ -87,7 +89,7 @@ class Machines:
         directory: Path | None,
         limits: Limits | None = None,
         engine: Executor | None = None,
-        devices: Mapping[str, Sequence[int]] | None = None,
+        devices: Indices | None = None,
     ) -> None:
         self.limits = embedded_limits(limits or Limits())
         self.mail: deque[Event] = deque()
@@ -112,12 +114,17 @@ class Machines:
         )
         self._files = ValueFiles(self._place.directory)
         self._router, first = self._recovered(directory, wall - now)
+        given = devices or {}
+        self._claims = claims_of(capacity, given) if engine is None else None
         self._broker = Broker(
-            "local", new_id(os.urandom), capacity, {}, self.limits, VERSION, wall - now, devices
-        )
+            "local", new_id(os.urandom), capacity, {}, self.limits, VERSION, wall - now, given,
+            self._claims is not None,
+        )  # fmt: skip
         setup = replace(setup, place=self._place, temporary=self._temporary)
         self._slots: Slots | ForeignSlots = (
-            Slots(setup, "local") if engine is None else ForeignSlots(engine, setup, "local")
+            ForeignSlots(engine, setup, "local")
+            if engine is not None
+            else Slots(setup, "local", () if self._claims is None else (self._claims.fd,))
         )
         self._deferred: deque[SendAfter | DropValues] = deque()
         self._stopped = False
@@ -203,6 +210,8 @@ class Machines:
             until = now
         if (deadline := self._slots.deadline()) is not None:
             until = min(until, deadline)
+        if self._claims is not None:
+            until = min(until, self._claims.deadline())
         poller = select.poll()
         poller.register(self._wake_read, select.POLLIN)
         for fd, out in self._slots.fds(now):
@@ -213,7 +222,11 @@ class Machines:
         if self._wake_read in ready:
             os.read(self._wake_read, 65536)
             self.woken = True
-        return self._slots.read(time.monotonic(), ready)
+        now = time.monotonic()
+        events: list[Event] = self._slots.read(now, ready)
+        if self._claims is not None and self._claims.changed(now):
+            events.append(OthersChanged())
+        return events
 
     def _obey_broker(self, commands: Iterable[Command], now: float) -> None:
         for command in commands:
@@ -229,6 +242,9 @@ class Machines:
                     self._slots.start(slot, shape)
                 case KillSlot(slot, gently):
                     self._slots.kill(slot, gently)
+                case Share():
+                    assert self._claims is not None
+                    self._for_broker.append(self._claims.update(command))
                 case Stop(error):
                     self._stopped = True
                     if error:
@@ -284,6 +300,8 @@ class Machines:
         if self._wake_write < 0:
             return
         self._slots.close()
+        if self._claims is not None:
+            self._claims.close()
         if self._sealer is not None:
             self._sealer.close()
         if self._journal is not None:
@@ -317,7 +335,8 @@ class LocalPort:
     ) -> None:
         if engine is not None:
             as_engine(engine)
-        usual = cores_here() if engine is None else default_slots(engine)
+        cores = cores_granted() or cores_here()
+        usual = cores if engine is None else default_slots(engine)
         count = usual if slots is None else slots
         if type(count) is not int or count < 1:
             raise DefinitionError(f"An embedded run needs at least one slot, not {slots!r}.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.runs import Runs
@@ -35,6 +35,8 @@ Pair = tuple[int, int]
 """(run number, job)."""
 
 MEMORY = "memory"
+CRASHES = ("exit", "signal")
+"""Causes that are a slot's end, of which nobody knows whose fault it was."""
 _FROM_BROKER = bytes((states.DONE, states.FAILED, states.UNBEGUN))
 
 
@@ -135,19 +137,24 @@ class Attempts:
             failure = why.get(position, Failure("exception", "unknown", "no details were given"))
             if not run.cancelled and self._is_tried_again(run, job, failure, again):
                 judged[i] = states.AGAIN
+            elif failure.cause in CRASHES and run.crashes[job]:
+                failure = replace(failure, text=_evidence(failure, run.crash_nodes[job]))
             failures.append(FailedJob(number, job, failure))
         return bytes(judged)
 
     def _is_tried_again(
         self, run: RunRecord, job: int, why: Failure, again: dict[Pair, int]
     ) -> bool:
-        """With more memory if it had too little and there is more; else while it has retries.
+        """With more memory if it had too little and there is more; elsewhere if its slot died,
+        until that was once too often; else while it has retries.
 
         *again* counts those that are judged now and not applied yet.
         """
         kind = run.kind(job)
         if why.cause == MEMORY:
             return run.memory_kills[job] < len(kind.more_memory)
+        if why.cause in CRASHES:
+            return run.crashes[job] + 1 < self.limits.crashes_max
         tried = run.failed_again[job] + again.get((run.number, job), 0)
         if tried >= kind.retries:
             return False
@@ -273,6 +280,11 @@ class Attempts:
         run = self.runs.by_number[failed.run]
         if failed.failure.cause == MEMORY:
             run.memory_kills[failed.job] += 1
+        elif failed.failure.cause in CRASHES:
+            run.crashes[failed.job] += 1
+            run.crash_nodes[failed.job] = (
+                *run.crash_nodes.get(failed.job, ()), failed.failure.node,
+            )  # fmt: skip
         elif run.states[failed.job] == states.OPEN:
             run.failed_again[failed.job] += 1
 
@@ -338,3 +350,10 @@ def _left_out(lot: OpenLot, begin: int, statuses: bytes) -> bool:
         for position, status in enumerate(statuses, begin)
         if status == states.UNBEGUN
     )
+
+
+def _evidence(last: Failure, nodes: Iterable[str]) -> str:
+    """What is known of a job whose slots died too often."""
+    where = Counter([*nodes, last.node])
+    listed = ", ".join(f"{times} x on {node}" for node, times in where.items())
+    return f"{last.text}; its slots died {where.total()} times ({listed}): it is not tried again"

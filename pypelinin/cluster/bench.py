@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
-from pypelinin.cluster.amounts import need_on
+from pypelinin.cluster.amounts import Amount, need_on
 from pypelinin.cluster.events import Say, Stop
 from pypelinin.cluster.inline import Inline
 from pypelinin.cluster.ledger import Ledger
@@ -29,6 +30,7 @@ from pypelinin.graph import states
 from pypelinin.machine import Command, Event
 from pypelinin.wire.definitions import Failure
 
+WAITING_MAX = 1000
 CANCELLED = Failure("cancelled", "Cancelled", "it was cancelled")
 
 
@@ -74,6 +76,16 @@ class Bench:
             if self._is_waiting(lot):
                 self._unbegun(lot)
         return [RecallLot(slot.number) for slot in self.pool.busy]
+
+    def need(self) -> Amount:
+        """What the jobs that run have, and what lots that wait would take."""
+        ledger = self.pool.ledger
+        need = ledger.used
+        for fence in islice(self._waiting, WAITING_MAX):
+            more = need_on(self.lots[fence].terms, ledger.capacity, ledger.capacity)
+            if more is not None:
+                need.add(more)
+        return need
 
     @property
     def busy(self) -> bool:

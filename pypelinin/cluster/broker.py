@@ -15,7 +15,9 @@ from pypelinin.cluster.bench import Bench
 from pypelinin.cluster.events import Drain, Malformed, Received, Say, Send, Stop
 from pypelinin.cluster.ledger import Ledger
 from pypelinin.cluster.member import ROUTER, Member
+from pypelinin.cluster.participant import Participant
 from pypelinin.cluster.refusals import REMEDIES
+from pypelinin.cluster.sharing import OthersChanged, Shared
 from pypelinin.cluster.slots import (
     Configured,
     HeldJobs,
@@ -63,13 +65,17 @@ class Broker:
         version: str,
         wall_offset_s: float = 0.0,
         indices: Mapping[str, Sequence[int]] | None = None,
+        shares: bool = False,
     ) -> None:
         self.name = name
         self.limits = limits
         self.labels = labels
         self.ledger = Ledger(capacity, indices)
         self.bench = Bench(self.ledger, limits, name)
+        self.participant = Participant(self.ledger, self.bench)
         self.member = Member(incarnation, limits, self._hello)
+        if shares:
+            self.participant.begin()
         self._version = version
         self._wall_offset_s = wall_offset_s
         self._configured = False
@@ -89,12 +95,13 @@ class Broker:
             commands += self._event(event, now)
         commands += self._due(now)
         commands += self.bench.feed(now)
+        commands += self.participant.due(now)
         commands += self._report()
         commands += self._leave(now)
         return commands
 
     def deadline(self) -> float | None:
-        times = [self.bench.pool.deadline()]
+        times = [self.bench.pool.deadline(), self.participant.deadline()]
         if not self._configured:
             times.append(self._ask_at)
         elif self._conversing:
@@ -107,6 +114,9 @@ class Broker:
         match event:
             case Received(envelope=envelope):
                 return self._received(envelope, now)
+            case Shared() | OthersChanged():
+                self.participant.event(event)
+                return []
             case Drain():
                 self._drains += 1
                 return self._drain()
@@ -218,15 +228,16 @@ class Broker:
         return JoinBroker(
             self.name, self.member.incarnation, self.ledger.capacity, offer, ahead,
             self.bench.workers, self.labels, number, held, self.member.cluster,
+            bool(self._drains),
         )  # fmt: skip
 
     def _offer(self) -> tuple[Capacity, int]:
         """(what all lots here may need together, cores ahead of that for short jobs)."""
         if self._drains:
             return Capacity(0), 0
-        limit = self.ledger.limit
+        offer = self.participant.offer
         blocked = any(slot.recalled and slot.runs for slot in self.bench.pool.slots.values())
-        return limit, 0 if blocked else limit.cores
+        return offer, 0 if blocked else offer.cores
 
     def _report(self) -> list[Command]:
         """Outcomes, returns and the question for more, in that order."""
@@ -261,10 +272,13 @@ class Broker:
 
     def _ask(self) -> list[Command]:
         offer, ahead = self._offer()
-        if self._asked == (offer, ahead) and not self.bench.pace_changed:
+        asked = (offer, ahead, self._drains)
+        if self._asked == asked and not self.bench.pace_changed:
             return []
-        self._asked, self.bench.pace_changed = (offer, ahead), False
-        return self.member.send(GetJob(offer, ahead, self.bench.pace.jobs_in_lot()))
+        self._asked, self.bench.pace_changed = asked, False
+        return self.member.send(
+            GetJob(offer, ahead, self.bench.pace.jobs_in_lot(), bool(self._drains))
+        )
 
     def _acknowledged(self, number: int) -> None:
         while self._closed and self._closed[0][0] <= number:

@@ -58,6 +58,7 @@ class Node:
     capacity: Capacity = NOTHING
     offered: Capacity = NOTHING
     ahead: int = 0
+    draining: bool = False
     pace: dict[str, int] = field(default_factory=dict)
     left: Amount = field(default_factory=Amount)
     """What of the offer no lot has; below nothing while lots are ahead."""
@@ -96,10 +97,6 @@ class Node:
     def has_room(self, terms: Terms | None) -> bool:
         need = self.need(terms)
         return need is not None and self.left.holds(need)
-
-    @property
-    def draining(self) -> bool:
-        return not self.offered.cores
 
 
 class Placed(NamedTuple):
@@ -192,6 +189,8 @@ class Coordinator:
             return f"no connected node could run it: it needs {terms_text(terms)}"
         if all(node.draining for node in fitting):
             return "all nodes that could run it are draining"
+        if not any(node.offered.cores for node in fitting):
+            return "other clusters or runs use all cores of the nodes that could run it"
         if terms is None:
             return "all slots are busy"
         free = "; ".join(f"{node.name} {capacity_text(node.free)}" for node in fitting[:10])
@@ -268,11 +267,15 @@ class Coordinator:
         )
 
     def _fitting(self, waiting: JobClass) -> Iterable[Node]:
-        return (
+        fitting = [
             node
             for node in self.nodes.values()
             if node.fits(waiting.worker, waiting.labels, waiting.terms)
-        )
+        ]
+        if waiting.avoid:
+            others = [node for node in fitting if node.name != waiting.avoid and not node.draining]
+            return others or fitting
+        return fitting
 
     def _long_waits(self, node: Node, classes: dict[ClassKey, JobClass]) -> bool:
         return any(

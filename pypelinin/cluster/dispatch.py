@@ -61,22 +61,28 @@ class Dispatch:
             return
         if run.cancelling:
             jobs = self._without_cancelled(run, list(jobs))
-        groups: dict[tuple[int, int], array[int]] = {}
-        size, known, kills = len(run.states), run.states, run.memory_kills
+        groups: dict[tuple[int, int, str], array[int]] = {}
+        size, known = len(run.states), run.states
+        kills, crashed = run.memory_kills, run.crash_nodes
         for job in jobs:
             if job < size and known[job] == states.OPEN:
                 if self._later and (run.number, job) in self._later:
                     continue
                 run.set_state(job, states.QUEUED)
-                alike = (run.kind_of[job] if run.kind_of else 0, kills[job] if kills else 0)
+                alike = (
+                    run.kind_of[job] if run.kind_of else 0,
+                    kills[job] if kills else 0,
+                    crashed[job][-1] if job in crashed else "",
+                )
                 if alike not in groups:
                     groups[alike] = array("I")
                 groups[alike].append(job)
         header = run.header
-        for (kind, killed), group in groups.items():
+        for (kind, killed, avoid), group in groups.items():
             self.queues.add(
-                header.kinds[kind], header.submitter, run.number, group, first, run.widest, killed
-            )
+                header.kinds[kind], header.submitter, run.number, group, first, run.widest, killed,
+                avoid,
+            )  # fmt: skip
 
     def _without_cancelled(self, run: RunRecord, jobs: list[int]) -> list[int]:
         """Jobs came back from a node that were to end there: they have."""
@@ -162,7 +168,8 @@ class Dispatch:
 
     def _try_later(self, number: int, job: int, now: float) -> None:
         """After a failure: 0.5 s, 1 s, 2 s ..., less a part that depends on the job."""
-        times = self._state.runs.by_number[number].failed_again[job]
+        run = self._state.runs.by_number[number]
+        times = run.failed_again[job] + run.crashes[job]
         delay = min(self._limits.retry_max_s, self._limits.retry_base_s * 2 ** min(times - 1, 30))
         part = (number * 2654435761 + job * 40503 + times * 97) % 1000 / 1000
         heappush(self.retries, (now + delay * (1 - part / 2), number, job))

@@ -37,7 +37,7 @@ def with_followers(
             run = runs.by_number[number]
             if run.states[behind] != states.OPEN or run.kind(behind) is not run.kind(job):
                 break
-            if run.memory_kills[behind] != run.memory_kills[job]:
+            if run.memory_kills[behind] != run.memory_kills[job] or behind in run.crash_nodes:
                 break
             line.append(behind)
         room -= len(line) - 1

@@ -32,6 +32,8 @@ def run_image(run: RunRecord) -> RunImage:
         failures, run.cancelled, run.finished_at, run.assignment, run.lsn, _flat(run.floors),
         array("I", run.results), tuple(run.results.values()), array("I", run.cancelling),
         None if run.plain else _grown(run), _flat(run.memory_kills),
+        array("I", [job for job, nodes in run.crash_nodes.items() for _ in nodes]),
+        tuple(node for nodes in run.crash_nodes.values() for node in nodes),
     )  # fmt: skip
 
 
@@ -117,6 +119,9 @@ def _restore_run(state: State, image: RunImage) -> None:
     run.floors = _pairs(image.floors)
     run.failed_again, run.lost = Counter(_pairs(image.failed_again)), Counter(_pairs(image.lost))
     run.memory_kills = Counter(_pairs(image.memory_kills))
+    for job, node in zip(image.crash_jobs, image.crash_nodes, strict=True):
+        run.crashes[job] += 1
+        run.crash_nodes[job] = (*run.crash_nodes.get(job, ()), node)
     run.cancelling = dict.fromkeys(image.cancelling)
     run.results = dict(zip(image.result_jobs, image.results, strict=True))
     run.failures = {failed.job: failed.failure for failed in image.failures}

@@ -41,10 +41,32 @@ class Ledger:
         self._left = left_of(capacity, ())
         self._plain = need_on(None, capacity, capacity)
 
-    def set_limit(self, limit: Capacity) -> None:
+    def set_limit(self, limit: Capacity, devices: Mapping[str, Sequence[int]]) -> None:
         """What may be granted from now on."""
         self.limit = limit
         self._left = left_of(limit, (grant.need for grant in self.granted.values()))
+        taken = self.devices
+        self._indices = {
+            name: [i for i in sorted(devices.get(name, ())) if i not in taken.get(name, ())]
+            for name in self.capacity.resources
+        }
+
+    @property
+    def used(self) -> Amount:
+        """All that is granted."""
+        used = Amount()
+        for grant in self.granted.values():
+            used.add(grant.need)
+        return used
+
+    @property
+    def devices(self) -> dict[str, tuple[int, ...]]:
+        """The indices that are granted, of each resource."""
+        found: dict[str, tuple[int, ...]] = {}
+        for grant in self.granted.values():
+            for name, indices in grant.devices.items():
+                found[name] = (*found.get(name, ()), *indices)
+        return found
 
     def grant(self, fence: int, terms: Terms | None) -> Grant | None:
         """What the lot *fence* asks for, if that is free."""
@@ -80,4 +102,4 @@ class Ledger:
         for name, count in self.capacity.resources.items():
             taken = [i for grant in self.granted.values() for i in grant.devices.get(name, ())]
             assert len({*taken, *self._indices[name]}) == len(taken) + len(self._indices[name])
-            assert len(taken) + len(self._indices[name]) == count
+            assert len(taken) + len(self._indices[name]) <= count

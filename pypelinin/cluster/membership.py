@@ -101,6 +101,7 @@ class Membership:
             number, message.name, message.incarnation, frozenset(message.workers),
             message.labels, sane(message.capacity),
         )  # fmt: skip
+        node.draining = message.draining
         node.offer(message.offer, message.ahead, {}, self._limits.lot_jobs_max)
         self._dispatch.joined(node)
         self._welcome(peer, message.incarnation, message.hello, drop)

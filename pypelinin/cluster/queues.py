@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pypelinin.wire.definitions import Kind, Terms, TermsKey
 
-ClassKey = tuple[int, str, tuple[tuple[str, str], ...], TermsKey | None]
+ClassKey = tuple[int, str, tuple[tuple[str, str], ...], TermsKey | None, str]
 LOT_RUNS_MAX = 250
 """Runs in one lot: each may need a frame of its own for its header."""
 
@@ -35,6 +35,8 @@ class JobClass:
     labels: dict[str, str]
     priority: int
     terms: Terms | None = None
+    avoid: str = ""
+    """The node where slots died with these; another one is to try them, if there is any."""
     served: int = 0
     since: float = -1.0
     count: int = 0
@@ -88,14 +90,15 @@ class Queues:
         first: bool = False,
         widest: int = 1,
         memory_kills: int = 0,
+        avoid: str = "",
     ) -> None:
         """Queue *jobs* of *run*; no payload of theirs is over *widest* bytes."""
         terms = kind.terms_after(memory_kills)
         labels = tuple(sorted(kind.labels.items())) if kind.labels else ()
-        key = (-kind.priority, kind.worker, labels, None if terms is None else terms.key)
+        key = (-kind.priority, kind.worker, labels, None if terms is None else terms.key, avoid)
         found = self.classes.get(key)
         if found is None:
-            found = JobClass(kind.worker, kind.labels, kind.priority, terms, self.served)
+            found = JobClass(kind.worker, kind.labels, kind.priority, terms, avoid, self.served)
             self.classes[key] = found
         found.widest = max(found.widest, widest)
         found.add(submitter, run, jobs, first)

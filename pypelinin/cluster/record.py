@@ -43,6 +43,9 @@ class RunRecord:
     failed_again: Counter[int] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
     memory_kills: Counter[int] = field(default_factory=Counter)
+    crashes: Counter[int] = field(default_factory=Counter)
+    crash_nodes: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """On which nodes slots died with each job, one name a time."""
     floors: dict[int, int] = field(default_factory=dict)
     """The lowest fence that may still be adopted, of jobs that were tried before."""
     cancelled: bool = False

@@ -342,6 +342,8 @@ class Runs:
         run.cancelling.clear()
         run.lost.clear()
         run.memory_kills.clear()
+        run.crashes.clear()
+        run.crash_nodes.clear()
         run.floors.clear()
         run.assignment = 0  # from here on it never changes: its image is taken once
         self.open_count -= 1

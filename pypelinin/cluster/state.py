@@ -118,6 +118,7 @@ class State:
                     bytes(run.states).replace(bytes((states.QUEUED,)), bytes((states.OPEN,))),
                     dict(run.failed_again), dict(run.lost), dict(run.failures), run.assignment,
                     dict(run.results), dict(run.cancelling), dict(run.memory_kills),
+                    dict(run.crash_nodes),
                 )
                 for run in self.runs.by_number.values()
             },

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from pypelinin.cluster.broker import Broker as BrokerMachine
+from pypelinin.cluster.sharing import OthersChanged, Share
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.config import VERSION, Limits
 from pypelinin.errors import DefinitionError
@@ -22,6 +23,7 @@ from pypelinin.graph.needs import MEMORY_MIN, checked_resource
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
 from pypelinin.runtime.capacity import capacity_of, cores_here, devices_here, memory_here
+from pypelinin.runtime.claims import Claims, claims_of
 from pypelinin.runtime.daemons import Daemon, MemberWorld, host_of
 from pypelinin.runtime.loop import READ, WRITE, Waitable
 from pypelinin.runtime.monitor import sample
@@ -38,8 +40,9 @@ SLOTS_MAX = 10_000
 class _BrokerWorld(MemberWorld):
     """A socket to the Router, the slots, and samples for the store."""
 
-    def __init__(self, daemon: Broker, peer: PeerSocket, name: str) -> None:
+    def __init__(self, daemon: Broker, peer: PeerSocket, name: str, claims: Claims | None) -> None:
         super().__init__(daemon, peer)
+        self._claims = claims
         self._broker = daemon
         self._name = name
         self._slots: Any = None
@@ -53,11 +56,17 @@ class _BrokerWorld(MemberWorld):
         return found
 
     def deadline(self) -> float | None:
-        look = None if self._slots is None else self._slots.deadline()
-        return self._sample_at if look is None else min(look, self._sample_at)
+        times = [self._sample_at]
+        if self._slots is not None and (look := self._slots.deadline()) is not None:
+            times.append(look)
+        if self._claims is not None:
+            times.append(self._claims.deadline())
+        return min(times)
 
     def collect(self, now: float, ready: Container[object]) -> list[Event]:
         events = super().collect(now, ready)
+        if self._claims is not None and self._claims.changed(now):
+            events.append(OthersChanged())
         if self._slots is not None:
             events += self._slots.read(now, ready)
         if now >= self._sample_at:
@@ -85,6 +94,9 @@ class _BrokerWorld(MemberWorld):
                     self._slots.start(slot, shape)
                 case KillSlot(slot, gently):
                     self._slots.kill(slot, gently)
+                case Share():
+                    assert self._claims is not None
+                    events.append(self._claims.update(command))
                 case Configured(values, place):
                     self._configure(values, place, now)
                 case _:
@@ -102,7 +114,8 @@ class _BrokerWorld(MemberWorld):
             self._broker.path, self._broker.workers, self._broker.store, configuration,
             place, host_of(self._broker.api),
         )  # fmt: skip
-        self._slots = Slots(setup, self._name)
+        kept = () if self._claims is None else (self._claims.fd,)
+        self._slots = Slots(setup, self._name, kept)
         interval = values.get("monitoring interval")
         if isinstance(interval, (int, float)) and interval > 0 and self._broker.store:
             self._interval = max(0.1, float(interval))
@@ -111,6 +124,8 @@ class _BrokerWorld(MemberWorld):
     def close(self) -> None:
         if self._slots is not None:
             self._slots.close()
+        if self._claims is not None:
+            self._claims.close()
         super().close()
 
 
@@ -173,16 +188,19 @@ class Broker(Daemon):
         refuses this Broker.
         """
         claim = NodeName(self._name or socket.gethostname())
-        world = _BrokerWorld(self, PeerSocket(self.api), claim.name)
+        capacity = capacity_of(self.slots, self.memory, self.devices)
+        claims = claims_of(capacity, self.devices)
+        world = _BrokerWorld(self, PeerSocket(self.api), claim.name, claims)
         machine = BrokerMachine(
             claim.name,
             new_id(os.urandom),
-            capacity_of(self.slots, self.memory, self.devices),
+            capacity,
             self.labels,
             self.limits,
             VERSION,
             time.time() - time.monotonic(),
             self.devices,
+            claims is not None,
         )
         self.logger.info(f"Broker {claim.name} started with {self.slots} slots")
         self.logger.info(f"Trying to connect to router at {self.api}...")

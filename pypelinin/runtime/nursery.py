@@ -11,7 +11,8 @@ ended. To the Broker the keeper's number is the slot's.
 
 Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe,
 ["limit", pid, bytes] (0: none any more), ["end", pid, gently].
-Answers: ["forked", slot, pid] or ["not forked", slot, why], ["memory", pid, peak] before the
+Answers: ["forked", slot, pid] or ["not forked", slot, why], ["limited", pid, bytes] when that is
+in force (what is there now does not count), ["memory", pid, peak] before the
 slot that used too much is ended, ["undead", pid, count] if something would not die,
 ["exited", pid, wait status].
 """
@@ -211,6 +212,7 @@ class Nursery:
         if most:
             self.limits[keeper] = Limit(keeper, most)
             self._look_at = min(self._look_at, time.monotonic() + POLL_S)
+            self.tell("limited", keeper, most)
 
     def look(self) -> None:
         """End slots whose jobs use too much; it is said first, so that it is known why."""

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,8 @@ class _Slot:
     started: bool = False
     doomed: bool = False
     memory_max: int = 0
+    held_back: list[Any] | None = None
+    """A lot that is sent when the limit of its jobs is in force."""
     memory_peak: int = 0
     """What its jobs used when that was too much."""
     look_at: float = 0.0
@@ -87,8 +89,10 @@ class _Slot:
 class Slots:
     """Starts, feeds, reads and kills slots; `read` returns what happened."""
 
-    def __init__(self, setup: Setup, node: str) -> None:
+    def __init__(self, setup: Setup, node: str, kept: Sequence[int] = ()) -> None:
+        """The descriptors *kept* stay open in all processes here."""
         self.setup = setup
+        self._kept = kept
         self.node = node
         self._slots: dict[int, _Slot] = {}
         self._by_pid: dict[int, int] = {}
@@ -181,14 +185,15 @@ class Slots:
         while len(slot.runs) > max(KNOWN_RUNS_MAX, len(command.headers)):
             forget.append(next(iter(slot.runs)))
             del slot.runs[forget[-1]]
-        self._send(
-            slot,
-            [
-                "lot", slot.tag, command.fence, command.skip, command.worker,
-                command.runs.tobytes(), command.jobs.tobytes(), command.payloads, new, forget,
-                command.follows, command.inline_max,
-            ],
-        )  # fmt: skip
+        lot = [
+            "lot", slot.tag, command.fence, command.skip, command.worker,
+            command.runs.tobytes(), command.jobs.tobytes(), command.payloads, new, forget,
+            command.follows, command.inline_max,
+        ]  # fmt: skip
+        if slot.memory_max:  # it begins when the nursery knows what is there before it
+            slot.held_back = lot
+        else:
+            self._send(slot, lot)
 
     def _limit(self, slot: _Slot) -> None:
         if slot.pid:
@@ -363,10 +368,13 @@ class Slots:
             return self._not_forked(first, second)
         elif kind == "undead":
             return [Undead(first, second)]
-        elif kind == "memory":
+        elif kind in ("memory", "limited"):
             slot = self._slots.get(self._by_pid.get(first, SERVICE))
-            if slot is not None:
+            if slot is not None and kind == "memory":
                 slot.memory_peak = second
+            elif slot is not None and slot.held_back is not None:
+                lot, slot.held_back = slot.held_back, None
+                self._send(slot, lot)
         elif (number := self._by_pid.pop(first, None)) is not None:
             return self._exited(number, first, second, now)
         return []
@@ -433,7 +441,7 @@ class Slots:
                     str(theirs.fileno()),
                     self.setup.temporary,
                 ],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *self._kept],
                 stdin=subprocess.DEVNULL,
             )
             theirs.close()

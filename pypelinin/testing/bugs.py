@@ -13,21 +13,28 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from pypelinin.cluster.amounts import left_of
 from pypelinin.cluster.attempts import Attempts, OpenLot
 from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.events import Send
+from pypelinin.cluster.ledger import Grant, Ledger
 from pypelinin.cluster.link import Link
 from pypelinin.cluster.membership import Membership
+from pypelinin.cluster.participant import Participant
 from pypelinin.cluster.pipeliner import Planner
 from pypelinin.cluster.planning import Planning
+from pypelinin.cluster.queues import Queues
 from pypelinin.cluster.reading import ReadingRun
 from pypelinin.cluster.router import Router
 from pypelinin.cluster.runs import Runs
 from pypelinin.cluster.scribe import Scribe
+from pypelinin.cluster.sharing import Shared
 from pypelinin.cluster.slots import HeldJobs
 from pypelinin.graph import states
+from pypelinin.machine import Event
 from pypelinin.wire.codec import Blobs, Envelope, Record
+from pypelinin.wire.definitions import Terms
 from pypelinin.wire.messages import AssignedRun, HeldLot, Progress, Ready
 from pypelinin.wire.rows import CancelledRuns, Ended, HandedOut, JobsEnded, LotClosed, LotRow
 
@@ -190,6 +197,36 @@ def _stop_nothing(_lot: HeldJobs) -> None:
     """What follows a job that killed its slot is begun all the same."""
 
 
+_grant = Ledger.grant
+
+
+def _grant_everything(ledger: Ledger, fence: int, terms: Terms | None) -> Grant | None:
+    """The node is taken to be empty each time."""
+    granted, left = ledger.granted, ledger._left
+    ledger.granted, ledger._left = {}, left_of(ledger.capacity, ())
+    try:
+        return _grant(ledger, fence, terms)
+    finally:
+        ledger.granted, ledger._left = {**granted, **ledger.granted}, left
+
+
+_participant_event = Participant.event
+
+
+def _take_all_that_is_offered(participant: Participant, event: Event) -> None:
+    """What could be had is taken for what is held."""
+    if isinstance(event, Shared):
+        event = replace(event, limit=event.offer)
+    _participant_event(participant, event)
+
+
+_add = Queues.add
+
+
+def _add_with_the_same_memory(queues: Queues, *more: Any) -> None:
+    _add(queues, *more[:6])
+
+
 BUGS: dict[str, tuple[Patch, ...]] = {
     "acknowledgement before commit": ((Desk, "end_turn", _acknowledge_at_once),),
     "answer before commit": ((Scribe, "answer", _answer_at_once),),
@@ -213,6 +250,12 @@ BUGS: dict[str, tuple[Patch, ...]] = {
     "followers of a failure begun": ((HeldJobs, "pass_over", _stop_nothing),),
     "results left out of a hello": ((HeldJobs, "held", _held_without_results),),
     "results gone at their first reader": ((ReadingRun, "_taken", _release_at_the_first_reader),),
+    "needs not counted": (
+        (Ledger, "grant", _grant_everything),
+        (Ledger, "check", lambda _: None),
+    ),
+    "what others hold taken": ((Participant, "event", _take_all_that_is_offered),),
+    "memory not raised": ((Queues, "add", _add_with_the_same_memory),),
     "results never released": ((Planning, "take_released", lambda _: []),),
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.ids import fence_epoch
 from pypelinin.testing.scripts import RunScript
@@ -94,6 +95,7 @@ class Lineage:
     outcomes: dict[Key, tuple[int, int]] = field(default_factory=dict)
     failed: Counter[Key] = field(default_factory=Counter)
     memory_kills: Counter[Key] = field(default_factory=Counter)
+    crashes: Counter[Key] = field(default_factory=Counter)
     tried: dict[Key, int] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
@@ -111,6 +113,7 @@ class History:
 
     def __init__(self, scripts: dict[str, RunScript], counters: Counter[str]) -> None:
         self.scripts = scripts
+        self.crashes_max = Limits().crashes_max
         self.counters = counters
         self.lineage = Lineage()
         self.attempts: dict[int, Attempt] = {}
@@ -207,7 +210,9 @@ class History:
         line.finished.discard(run)
         line.cancelled.discard(run)
         for job in range(self.scripts[run].jobs):
-            for known in (line.outcomes, line.failed, line.memory_kills, line.tried):
+            for known in (
+                line.outcomes, line.failed, line.memory_kills, line.crashes, line.tried,
+            ):  # fmt: skip
                 known.pop((run, job), None)
 
     def _keys(self, lot: LotRow) -> list[Key]:
@@ -265,14 +270,17 @@ class History:
                     self.counters["timeouts"] += 1
                 demand(attempt.state in truth, key, "is recorded as", status, "but", attempt.state)
             if status != states.DONE:
-                self._may_be_tried_again(key, status, cause == "memory")
+                self._may_be_tried_again(key, status, cause or "")
 
-    def _may_be_tried_again(self, key: Key, status: int, memory: bool) -> None:
+    def _may_be_tried_again(self, key: Key, status: int, cause: str) -> None:
         line, kind = self.lineage, self.scripts[key[0]].kinds[key[1]]
         left = kind.retries - line.failed[key]
-        if memory:
+        if cause == "memory":
             left = len(kind.more_memory) - line.memory_kills[key]
             self.counters["memory kills"] += 1
+        elif cause == "signal":
+            left = self.crashes_max - 1 - line.crashes[key]
+            self.counters["quarantined jobs"] += left == 0
         again = left > 0 and key[0] not in line.cancelled
         demand(again == (status == states.AGAIN), key, "has", left, "tries left")
         self.counters["retries" if again else "failures"] += 1
@@ -310,9 +318,10 @@ class History:
             key = lot.keys[i]
             line.out.pop(key)
             if status in (states.AGAIN, states.UNBEGUN):
-                memory = causes.get((numbers[key[0]], key[1])) == "memory"
+                cause = causes.get((numbers[key[0]], key[1]))
+                counters = {"memory": line.memory_kills, "signal": line.crashes}
                 if status == states.AGAIN:
-                    (line.memory_kills if memory else line.failed)[key] += 1
+                    counters.get(cause or "", line.failed)[key] += 1
                 line.tried[key] = row.fence + i
             else:
                 line.outcomes[key] = (status, line.lsn)

@@ -24,9 +24,11 @@ from pypelinin.cluster.events import (
 from pypelinin.cluster.member import ROUTER, Reconnect
 from pypelinin.cluster.pipeliner import Pipeliner
 from pypelinin.cluster.router import Router
+from pypelinin.cluster.sharing import Share
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.machine import Command, Event
 from pypelinin.testing.history import demand
+from pypelinin.testing.hosts import Host
 from pypelinin.testing.slots import SimSlots
 from pypelinin.testing.timeline import Action
 from pypelinin.testing.world import Station, World
@@ -294,9 +296,11 @@ class BrokerProcess(MemberProcess):
         capacity: Capacity,
         workers: tuple[str, ...],
         labels: dict[str, str],
+        host: Host | None = None,
     ) -> None:
         super().__init__(world, name)
         self.capacity = capacity
+        self.host = host
         self.workers = workers
         self.labels = labels
 
@@ -306,10 +310,19 @@ class BrokerProcess(MemberProcess):
             (self.name, self.life), self.workers, self.capacity, world.timeline, world.random,
             world.history, world.odds, self.take,
         )  # fmt: skip
-        return Broker(self.name, self.incarnation, self.capacity, self.labels, world.limits, "1")
+        if (host := self.host) is not None:
+            place = self.slots.place
+            host.join(place, self.take)
+            self.slots.held = lambda: host.claim(place)
+        return Broker(
+            self.name, self.incarnation, self.capacity, self.labels, world.limits, "1", 0.0, None,
+            self.host is not None,
+        )  # fmt: skip
 
     def crash(self) -> None:
         self.slots.end_all()
+        if self.host is not None:
+            self.host.leave(self.slots.place)
         super().crash()
 
     def drain(self) -> None:
@@ -325,6 +338,10 @@ class BrokerProcess(MemberProcess):
                 self.inbox.insert(0, self.slots.recall(slot))
             case KillSlot(slot, gently):
                 self.slots.kill(slot, gently)
+            case Share():
+                assert self.host is not None
+                self.inbox.insert(0, self.host.update(self.slots.place, command))
+                self.world.counters["shared nodes"] += 1
             case Configured():
                 pass
             case _:

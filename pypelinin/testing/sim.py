@@ -28,6 +28,7 @@ from pypelinin.machine import Event
 from pypelinin.testing.clients import ClientProcess
 from pypelinin.testing.faults import Faults
 from pypelinin.testing.history import Violation, demand
+from pypelinin.testing.hosts import Host
 from pypelinin.testing.processes import BrokerProcess, PipelinerProcess, RouterProcess
 from pypelinin.testing.scripts import SMALLEST, WORKERS, RunScript, random_script
 from pypelinin.testing.world import Station, World
@@ -96,16 +97,20 @@ class ClusterSim(World):
 
     def _random_brokers(self) -> list[BrokerProcess]:
         """At least one offers everything, so that everything can end."""
-        brokers = []
+        brokers: list[BrokerProcess] = []
+        large = self._large_capacity()
+        host = Host(large, self.timeline) if self.random.random() < 0.4 else None
         for i in range(self.random.choice((1, 2, 3))):
             some = self.random.random() < 0.3
+            shares = host is not None and self.random.random() < 0.7  # else on a node of its own
             brokers.append(
                 BrokerProcess(
                     self,
                     f"broker {i}",
-                    self._random_capacity() if i else self._large_capacity(),
+                    large if shares or not i else self._random_capacity(),
                     WORKERS[:2] if i and some else WORKERS,
                     {} if i else {"disk": "fast"},
+                    host if shares else None,
                 )
             )
         return brokers

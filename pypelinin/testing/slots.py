@@ -84,6 +84,8 @@ class SimSlots:
         self._tell = tell
         self._slots: dict[int, _Slot] = {}
         self._over = False
+        self.held: Callable[[], Capacity] = lambda: capacity
+        """What of the node is ours now, if others share it."""
 
     # --- commands ----------------------------------------------------------------------
 
@@ -230,13 +232,15 @@ class SimSlots:
         shape, has = slot.shape, self.capacity
         busy = [other for other in self._slots.values() if other.lot is not None]
         wanted = {ALL_CORES: max(1, has.cores - 1), WHOLE_NODE: has.cores}
-        demand(shape.cores == wanted.get(terms.cores, terms.cores), "has", shape.cores, "cores")
-        demand(sum(other.shape.cores for other in busy) <= has.cores, "more cores than there are")
+        cores = wanted.get(terms.cores, terms.cores)
+        demand(1 <= shape.cores <= cores, "has", shape.cores, "cores")
+        demand(shape.cores == cores or terms.cores == ALL_CORES, "has too few cores")
+        demand(sum(other.shape.cores for other in busy) <= self.held().cores, "too many cores")
         demand(terms.cores != WHOLE_NODE or len(busy) == 1, "the whole node is shared")
         share = has.memory // has.cores
         lots = [(other.shape.cores, other.lot.memory_max) for other in busy if other.lot]
         memory = sum(limit or cores * share for cores, limit in lots)
-        demand(memory <= has.memory or not has.memory, "more memory than there is")
+        demand(memory <= self.held().memory or not has.memory, "more memory than there is")
         demand(slot.lot.memory_max == terms.memory, "has", slot.lot.memory_max, "bytes")
         devices = [(name, i) for other in busy for name, own in other.shape.devices for i in own]
         demand(len(set(devices)) == len(devices), "a device is given twice")

@@ -127,6 +127,7 @@ class JoinBroker(Record):
     hello: int
     held: Blobs
     cluster: str = ""
+    draining: bool = False
 
 
 @record
@@ -187,6 +188,8 @@ class GetJob(Record):
     offer: Capacity
     ahead: int
     pace: dict[str, int]
+    draining: bool = False
+    """Whether it takes nothing new at all; else it may be that others on the node leave nothing."""
 
 
 @record

@@ -272,6 +272,9 @@ class RunImage(Record):
     cancelling: Ints = field(default_factory=lambda: array("I"))
     grown: Grown | None = None
     memory_kills: tuple[int, ...] = ()
+    crash_jobs: Ints = field(default_factory=lambda: array("I"))
+    """A job for each time that its slot died, *crash_nodes* where that was."""
+    crash_nodes: tuple[str, ...] = ()
 
 
 @record

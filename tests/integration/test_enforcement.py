@@ -170,6 +170,7 @@ def test_the_end_of_a_slot_is_told_truly(runner: LocalRunner, how: str) -> None:
     job, text = ENDS[how]
     error = fails(runner, Job(job, name=how), Killed)
     assert text in str(error)
+    assert "its slots died 3 times (3 x on local): it is not tried again" in str(error)
 
 
 # --- what a job has --------------------------------------------------------------------

@@ -160,6 +160,45 @@ def test_retries_are_of_the_job_not_of_the_run() -> None:
     assert names(state) == ["failed", "done"]
 
 
+def failing(state: State, cause: str, node: str = "n") -> str:
+    """One try of job 0 that ends so; returns its state."""
+    failure = Failure(cause, "T", f"{cause} it was", "", node)
+    progress(state, Progress(hand_out(state, 0), 0, b"\2", (JobFailure(0, failure),)))
+    return names(state)[0]
+
+
+def test_a_slot_that_dies_costs_no_retry_until_it_was_once_too_often() -> None:
+    state = state_with(wide(1, retries=0))
+    assert failing(state, "signal", "a") == "waiting"
+    assert failing(state, "exit", "b") == "waiting"
+    assert failing(state, "signal", "a") == "failed"
+    run = state.runs.by_number[1]
+    assert run.failures[0].text == (
+        "signal it was; its slots died 3 times (2 x on a, 1 x on b): it is not tried again"
+    )
+    assert run.failed_again[0] == 0
+
+
+def test_each_cause_has_a_counter_of_its_own() -> None:
+    kinds = wide(1, retries=1, memory=["1GB", "2GB"])
+    state = state_with(kinds)
+    run = state.runs.by_number[1]
+    assert failing(state, "signal") == "waiting"
+    assert failing(state, "exception") == "waiting"
+    assert failing(state, "memory") == "waiting"
+    terms = run.terms(0)
+    assert terms is not None
+    assert terms.memory == 2_000_000_000
+    assert (run.crashes[0], run.failed_again[0], run.memory_kills[0]) == (1, 1, 1)
+    assert failing(state, "memory") == "failed"
+
+
+def test_a_job_that_ran_out_of_time_is_tried_again_while_it_has_retries() -> None:
+    state = state_with(wide(1, retries=1))
+    assert failing(state, "timeout") == "waiting"
+    assert failing(state, "timeout") == "failed"
+
+
 def test_a_cancelled_run_has_no_retries() -> None:
     state = state_with(wide(1, retries=2))
     fence = hand_out(state, 0)

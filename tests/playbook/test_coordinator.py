@@ -38,6 +38,13 @@ def node(
     return made
 
 
+def left_nothing() -> Node:
+    """A node of which others use everything."""
+    made = node()
+    made.offer(Capacity(0), 0, {}, 1)
+    return made
+
+
 def coordinator(*nodes: Node) -> Coordinator:
     return Coordinator({each.number: each for each in nodes})
 
@@ -119,6 +126,7 @@ def test_without_nodes_nothing_is_refused() -> None:
         ((), "no broker connected"),
         ((node(workers=("B",)),), "no broker offers A"),
         ((node(),), "all slots are busy"),
+        ((left_nothing(),), "other clusters or runs use all cores of the nodes that could run it"),
     ],
 )
 def test_the_reason_why_a_job_waits(nodes: tuple[Node, ...], reason: str) -> None:
@@ -231,7 +239,7 @@ def test_what_a_node_wants_is_kept_within_what_it_has() -> None:
     assert made.offered == Capacity(2, 100, {"gpu": 0})
     assert (made.ahead, made.pace) == (AHEAD_MAX, {"A": 1, "B": 5000})
     made.offer(Capacity(-1), -1, {}, 5000)
-    assert (made.offered.cores, made.ahead, made.draining) == (0, 0, True)
+    assert (made.offered.cores, made.ahead) == (0, 0)
 
 
 # --- needs -----------------------------------------------------------------------------
@@ -298,6 +306,16 @@ def test_the_reason_says_what_it_needs_and_what_is_free() -> None:
 def test_a_lot_of_isolated_jobs_is_one_job() -> None:
     nodes = coordinator(node(pace={"A": 100}))
     assert placed(nodes, queues_with((needing(isolate=True), 50))) == [(1, "A", 1)]
+
+
+def test_jobs_whose_slot_died_are_tried_on_another_node_if_there_is_one() -> None:
+    nodes = coordinator(node(1, slots=1), node(2, slots=4))
+    queues = Queues()
+    queues.add(A, "me", 1, ints(0), avoid="node1")
+    assert placed(nodes, queues) == [(2, "A", 1)]
+    nodes.leave(2)
+    queues.add(A, "me", 1, ints(1), avoid="node1")
+    assert placed(nodes, queues) == [(1, "A", 1)]
 
 
 # --- fairness --------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_others_on_the_node_leave_less() -> None:
     ledger = Ledger(NODE)
     for fence in range(3):
         ledger.grant(fence, None)
-    ledger.set_limit(Capacity(2, 500, {}))
+    ledger.set_limit(Capacity(2, 500, {}), {"gpu": (0, 1)})
     assert ledger.grant(7, None) is None
     ledger.free(0)
     ledger.free(1)
@@ -97,7 +97,8 @@ def test_whatever_is_asked_no_more_is_granted_than_there_is(story: list[object])
             if step in ledger.granted:
                 ledger.free(step)
         elif isinstance(step, Capacity):
-            ledger.set_limit(Capacity(step.cores, 250 * step.cores, {"gpu": 1}))
+            own = ledger.devices.get("gpu", ())
+            ledger.set_limit(Capacity(step.cores, 250 * step.cores, {"gpu": 1}), {"gpu": (*own, 1)})
         else:
             assert step is None or isinstance(step, Terms)
             ledger.grant(fence, step)

@@ -28,7 +28,9 @@ SOMETIMES = (
     "doubled messages",
     "executed again",
     "late outcomes dropped",
+    "lots with needs",
     "lost messages",
+    "memory kills",
     "nodes gone: a new incarnation came",
     "nodes gone: did not come back",
     "nodes gone: silent",
@@ -39,7 +41,9 @@ SOMETIMES = (
     "retries",
     "returned lots",
     "rows lost in crashes",
+    "shared nodes",
     "slot deaths",
+    "timeouts",
     "void lots",
 )
 """Each rare path must be seen in these seeds, or the simulation has gone tame."""

@@ -219,6 +219,7 @@ def test_who_uses_too_much_memory_is_ended_and_told(broker: Broker, how: str) ->
     pid = broker.said()[2]
     broker.set_up(link)
     broker.ask("limit", pid, 64 * 2**20)
+    assert broker.said() == ["limited", pid, 64 * 2**20]
     broker.command(link, [sys.executable, "-c", ALLOCATE, how, str(2**30)])
     kind, keeper, peak = broker.said()
     assert (kind, keeper) == ("memory", pid)
@@ -231,6 +232,7 @@ def test_memory_that_forked_children_share_counts_once(broker: Broker) -> None:
     pid = broker.said()[2]
     broker.set_up(link)
     broker.ask("limit", pid, 100 * 2**20)
+    assert broker.said()[0] == "limited"
     script = """
 import os, sys, time
 kept = b"x" * (60 * 2**20)

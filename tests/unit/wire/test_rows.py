@@ -71,6 +71,7 @@ EXAMPLES: list[Record] = [
 RUN_IMAGE = RunImage(
     1, b"header", 0.5, (b"structure", b"details", b"", b""), b"\0\1", (1, 2), (3, 4), (FAILED,),
     True, 2.5, 7, 99, (1, 2**62), array("I", [4]), (b"result",), array("I", [5]), None, (0, 2),
+    array("I", [1]), ("node",),
 )  # fmt: skip
 STATE_IMAGE = StateImage(
     99, 2, "cluster", 3, 4, 5, 6, (1, 0, 2, 17), (Joined(3, "node", "i"),),
@@ -137,9 +138,11 @@ def test_images_come_back_as_they_were() -> None:
 
 
 def test_an_image_without_the_fields_of_a_newer_version_can_be_read() -> None:
-    newer = pack_plain([[1, 2**62], b"\4\0\0\0", [b"result"], b"\5\0\0\0", None, [0, 2]])[1:]
+    newer = pack_plain(
+        [[1, 2**62], b"\4\0\0\0", [b"result"], b"\5\0\0\0", None, [0, 2], b"\1\0\0\0", ["node"]]
+    )[1:]
     without = pack_record(RUN_IMAGE).removesuffix(newer)
-    assert without[:3] == b"\xdc\x00\x12"
+    assert without[:3] == b"\xdc\x00\x14"
     image = unpack_image(1, b"\x9c" + without[3:])  # it had 12 fields
     assert isinstance(image, RunImage)
     assert image.floors == ()
