@@ -13,10 +13,13 @@ import fcntl
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pypelinin.cluster.sharing import Claim, Indices, Share, Shared, as_plain, from_plain, share
+from pypelinin.errors import ClusterError
 from pypelinin.runtime.places import runtime_directory
 from pypelinin.wire.definitions import Capacity
 
@@ -31,7 +34,13 @@ def claims_of(most: Capacity, devices: Indices) -> Claims | None:
     """The claim of a Broker or an embedded run; None if it lives on the grant of the job that it
     is in, or if `PYPELININ_CLAIMS` is off."""
     off = os.environ.get("PYPELININ_CLAIMS", "").lower() in ("0", "off", "no", "false")
-    return None if off or GRANTED in os.environ else Claims(most, devices)
+    if off or GRANTED in os.environ:
+        return None
+    try:
+        return Claims(most, devices)
+    except (OSError, ClusterError) as error:  # what has to be shared is not worth not to run at all
+        warnings.warn(f"This node is not shared with other runs: {error}", stacklevel=2)
+        return None
 
 
 def cores_granted() -> int | None:
@@ -49,8 +58,8 @@ class Claims:
         self.own = Claim(total=most.cores)
         self._place = directory or runtime_directory() / "claims"
         self._place.mkdir(mode=0o700, exist_ok=True)
-        self._seen: object = None
-        self._poll_at = 0.0
+        self._seen: list[tuple[str, int, int]] | None = None
+        self._poll_at = self._again_at = 0.0
         with self._locked():
             for number in range(1, 1_000_000):
                 self._path = self._place / f"{os.getpid()}-{number}"
@@ -62,27 +71,37 @@ class Claims:
             self._write(self.own)
 
     def update(self, wish: Share) -> Shared:
-        """Hold what can be had of what is wished."""
-        with self._locked():
-            now = time.monotonic()  # one clock for all processes of a machine
-            claim, shared = share(
-                self.most, self.devices, self.own, list(self._others()), wish, now
-            )
-            if claim != self.own:
-                self.own = claim
-                self._write(claim)
+        """Hold what can be had of what is wished; if it cannot be written down, what is held."""
+        try:
+            with self._locked():
+                now = time.monotonic()  # one clock for all processes of a machine
+                claim, shared = share(
+                    self.most, self.devices, self.own, list(self._others()), wish, now
+                )
+                if claim != self.own:
+                    self._write(claim)
+                    self.own = claim
+        except OSError:  # no room on the disk, too many open files
+            own = self.own = replace(self.own, wants=max(1, self.own.wants))  # it is asked again
+            counts = {name: len(indices) for name, indices in own.devices.items()}
+            held = Capacity(own.cores, own.memory, counts)
+            return Shared(held, own.devices, held, own.cores, contended=False)
         self._seen = self._state()
         return shared
 
     def changed(self, now: float) -> bool:
-        """Whether somebody else has changed something, or may have died while we want more.
+        """Whether somebody else has changed something, or may have died: that changes no file.
 
         Looks at most every 100 ms.
         """
         if now < self._poll_at:
             return False
         self._poll_at = now + (POLL_S if self.own.cores or self.own.wants else IDLE_POLL_S)
-        return bool(self.own.wants) or self._state() != self._seen
+        state = self._state()
+        if not (self.own.wants or state != self._seen or (state and now >= self._again_at)):
+            return False
+        self._again_at = now + IDLE_POLL_S
+        return True
 
     def deadline(self) -> float:
         return self._poll_at
@@ -136,9 +155,9 @@ class Claims:
         os.pwrite(self.fd, data, 0)
         os.ftruncate(self.fd, len(data))
 
-    def _state(self) -> object:
-        """Changes with every change of others' files, and with their ends."""
-        found = []
+    def _state(self) -> list[tuple[str, int, int]]:
+        """Changes with every change of others' files; empty if there are none."""
+        found: list[tuple[str, int, int]] = []
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._place):
                 if entry.name != "lock" and entry.name != self._path.name:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,10 +151,13 @@ def test_a_fork_bomb_ends_with_its_job(runner: LocalRunner, tmp_path: Path) -> N
 
 
 def overflow() -> None:
-    """Through C at each step: the stack of the process, not the interpreter's."""
+    """Through C at each step, on a stack that is smaller than the interpreter believes."""
     sys.setrecursionlimit(10**9)
     again = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda n: again(n + 1))
-    again(0)
+    threading.stack_size(64 * 1024)
+    thread = threading.Thread(target=again, args=(0,))
+    thread.start()
+    thread.join()
 
 
 ENDS: dict[str, tuple[Callable[[], Any], str]] = {

@@ -60,12 +60,23 @@ def test_what_one_holds_the_other_cannot_have(one: Claims, two: Claims) -> None:
 def test_changes_of_others_are_seen(one: Claims, two: Claims) -> None:
     one.update(wish(0, 0))
     now = time.monotonic() + 1
-    assert not one.changed(now)
+    assert one.changed(now)  # the first look
+    one.update(wish(0, 0))
     two.update(wish(0, 1))
     assert not one.changed(now + IDLE_POLL_S / 2)  # it does not look that often
     assert one.changed(now + IDLE_POLL_S)
-    one.update(wish(0, 0))
-    assert not one.changed(now + 2 * IDLE_POLL_S)
+
+
+def test_who_wants_nothing_hears_of_deaths_too(one: Claims, place: Path) -> None:
+    """What it could have is told to others."""
+    other = Claims(MOST, {}, place)
+    other.update(wish(0, 2))
+    assert one.update(wish(0, 0)).offer.cores == 0
+    os.close(other.fd)  # it died, and nobody has written anything
+    now = time.monotonic() + 1
+    assert one.changed(now)
+    assert one.update(wish(0, 0)).offer.cores == 2
+    assert not one.changed(now + 10)  # it is alone: there is nothing to look at
 
 
 def test_who_wants_more_looks_again_and_again(one: Claims, two: Claims) -> None:
@@ -124,6 +135,34 @@ def test_what_is_no_claim_holds_nothing(place: Path, one: Claims) -> None:
         os.close(descriptor)
     one.update(wish(0, 1))
     assert len(files(place)) == 1
+
+
+def test_what_cannot_be_written_down_is_not_held(
+    one: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: nobody takes what others cannot see."""
+    one.update(wish(0, 1))
+    one.update(wish(0, 0, idle=True))
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", refuse)
+        shared = one.update(wish(0, 2))
+        assert (shared.limit.cores, shared.held, one.own.cores) == (0, 0, 0)
+        assert one.changed(time.monotonic() + 1)  # it is tried again
+    assert one.update(wish(0, 2)).limit.cores == 2
+
+
+def test_without_a_directory_of_our_own_nothing_is_shared_and_all_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("PYPELININ_CLAIMS", raising=False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="not shared with other runs"):
+        assert claims_of(MOST, {}) is None
 
 
 def test_a_job_lives_on_its_grant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
