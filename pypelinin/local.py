@@ -127,7 +127,6 @@ class Machines:
             else Slots(setup, "local", () if self._claims is None else (self._claims.fd,))
         )
         self._deferred: deque[SendAfter | DropValues] = deque()
-        self._stopped = False
         self.woken = False
         """Somebody called `wake`: who waits looks up."""
         self._waking = threading.Lock()
@@ -246,9 +245,7 @@ class Machines:
                     assert self._claims is not None
                     self._for_broker.append(self._claims.update(command))
                 case Stop(error):
-                    self._stopped = True
-                    if error:
-                        raise ClusterError(error)
+                    raise ClusterError(error or "What was killed here does not die; see the log.")
                 case Configured() | Say():
                     pass
 

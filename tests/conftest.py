@@ -120,7 +120,6 @@ def is_worker(session: pytest.Session) -> bool:
 def pytest_sessionstart(session: pytest.Session) -> None:
     if is_worker(session):
         return  # the mark is that of the whole session
-    os.environ["PYPELININ_CLAIMS"] = "off"  # many clusters on one machine, each as if alone
     os.environ[SESSION_VARIABLE] = f"{os.getpid()}-{psutil.Process().create_time()}"
 
 

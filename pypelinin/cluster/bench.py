@@ -201,7 +201,7 @@ class Bench:
         elif slot.fence is not None and others:
             self._waiting.appendleft(slot.fence)
             self.pool.withdraw(slot.fence)
-        elif not others:  # no slot starts: what waits for one fails
+        elif not others and slot.shape == PLAIN_SHAPE:  # no slot starts: what waits for one fails
             for lot in [lot for lot in self.lots.values() if self._is_waiting(lot)]:
                 if lot.fence in self._waiting:
                     self._waiting.remove(lot.fence)
@@ -287,7 +287,9 @@ class Bench:
                 return self._not_started(event.slot, why, now)
         found = self._lot_on(event.slot)
         lot = None if found is None else found[1]
-        in_job = lot is not None and lot.end - len(lot.statuses) > event.unbegun
+        begun = lot is not None and lot.end - len(lot.statuses) > event.unbegun
+        # who was told to end has, even if the slot had not taken its token yet
+        in_job = lot is not None and not lot.finished and (begun or slot.doom is not None)
         expected = slot.ending or slot.doom is not None
         # if it died of its own: do not spin
         at = now if in_job or expected else now + RESTART_S

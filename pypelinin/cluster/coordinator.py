@@ -204,7 +204,7 @@ class Coordinator:
         """Lots to hand out now; counts them at the nodes."""
         classes = queues.classes
         for known in self.nodes.values():
-            if known.reserved is not None and known.reserved not in classes:
+            if known.draining or known.reserved not in classes:
                 known.reserved = None
         keys = list(classes)
         while keys:

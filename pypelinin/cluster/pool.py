@@ -206,6 +206,9 @@ class Pool:
         slot = self.slots[number]
         slot.bad_starts += 1
         slot.start_at, slot.usable, slot.ending = now + AGAIN_S, False, False
+        slot.doom = slot.kill_at = slot.wish = None
+        if slot.fence is None:
+            slot.shape, slot.bad_starts = PLAIN_SHAPE, 0
         return slot
 
     def exited(self, number: int, at: float) -> None:

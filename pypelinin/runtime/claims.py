@@ -31,10 +31,10 @@ BYTES_MAX = 1024 * 1024
 
 
 def claims_of(most: Capacity, devices: Indices) -> Claims | None:
-    """The claim of a Broker or an embedded run; None if it lives on the grant of the job that it
-    is in, or if `PYPELININ_CLAIMS` is off."""
-    off = os.environ.get("PYPELININ_CLAIMS", "").lower() in ("0", "off", "no", "false")
-    if off or GRANTED in os.environ:
+    """The claim of a Broker or an embedded run, if `PYPELININ_CLAIMS` is on; None in a job, which
+    lives on its grant."""
+    on = os.environ.get("PYPELININ_CLAIMS", "").lower() in ("1", "on", "yes", "true")
+    if not on or GRANTED in os.environ:
         return None
     try:
         return Claims(most, devices)

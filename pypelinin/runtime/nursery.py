@@ -45,8 +45,9 @@ from pypelinin.runtime.trees import (
 )
 
 POLL_S = 0.02
-BURY_S = 0.2
+BURY_S = 0.05
 END_S = 5.0
+DYING_S = 60.0
 """What was killed and is still there after so long will not die (it hangs in the kernel)."""
 
 
@@ -79,6 +80,8 @@ class Nursery:
         self.keepers: dict[int, None] = {}
         self.limits: dict[int, Limit] = {}
         self._look_at = 0.0
+        self._dying: dict[int, float] = {}
+        """What was killed and is still there -> until when that is nothing strange."""
 
     def serve(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -99,10 +102,12 @@ class Nursery:
                     return
             if self.limits and time.monotonic() >= self._look_at:
                 self.look()
+            if self._dying:
+                self.mourn()
 
     def _wait_ms(self) -> int | None:
         if not self.limits:
-            return None
+            return 1000 if self._dying else None
         return max(0, int((self._look_at - time.monotonic()) * 1000))
 
     def tell(self, *message: object) -> None:
@@ -201,9 +206,17 @@ class Nursery:
         if not orphans:
             return
         kill_all(orphans)
-        undead = reap(orphans, BURY_S)
+        for pid in reap(orphans, BURY_S):  # the kernel may have much to free
+            self._dying.setdefault(pid, time.monotonic() + DYING_S)
+
+    def mourn(self) -> None:
+        """Say so if something that was killed does not die."""
+        now, there = time.monotonic(), children(os.getpid())
+        self._dying = {pid: until for pid, until in self._dying.items() if pid in there}
+        undead = [pid for pid, until in self._dying.items() if now >= until]
         if undead:
             self.tell("undead", undead[0], len(undead))
+            self._dying.update(dict.fromkeys(undead, float("inf")))
 
     # --- memory ------------------------------------------------------------------------
 
@@ -212,7 +225,7 @@ class Nursery:
         if most:
             self.limits[keeper] = Limit(keeper, most)
             self._look_at = min(self._look_at, time.monotonic() + POLL_S)
-            self.tell("limited", keeper, most)
+        self.tell("limited", keeper, most)
 
     def look(self) -> None:
         """End slots whose jobs use too much; it is said first, so that it is known why."""

@@ -172,7 +172,8 @@ class Slots:
         slot.tag = (slot.tag + 1) % 256
         slot.left = len(command.jobs)
         slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
-        if command.memory_max or slot.memory_max:  # anew for each lot: from what is there now
+        limited = bool(command.memory_max or slot.memory_max)
+        if limited:  # anew for each lot: from what is there now
             slot.memory_max = command.memory_max
             self._limit(slot)
         os.write(slot.token_write, bytes((slot.tag,)) * slot.left)
@@ -190,7 +191,7 @@ class Slots:
             command.runs.tobytes(), command.jobs.tobytes(), command.payloads, new, forget,
             command.follows, command.inline_max,
         ]  # fmt: skip
-        if slot.memory_max:  # it begins when the nursery knows what is there before it
+        if limited:  # it begins when the nursery knows what is there before it
             slot.held_back = lot
         else:
             self._send(slot, lot)

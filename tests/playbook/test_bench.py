@@ -125,6 +125,15 @@ def test_a_cancelled_job_ends_only_while_it_is_the_one_that_runs(
     assert commands == ([KillSlot(0, gently=True)] if ended else [])
 
 
+def test_a_job_that_is_cancelled_before_its_slot_has_begun_it_is_not_run_again(node: Node) -> None:
+    lot = node.give(10, 1)
+    node.turn()
+    assert node.bench.kill_job(10, 0.0) == [KillSlot(0, gently=True)]
+    assert node.turn(SlotExited(0, SIGNAL, 1)) == [StartSlot(0)]  # it had not taken its token
+    assert bytes(lot.statuses) == bytes((states.FAILED,))
+    assert lot.failures[0].failure == CANCELLED
+
+
 def test_a_lot_whose_slot_starts_can_be_cancelled(node: Node) -> None:
     lot = node.give(10, 1, Terms(env={"A": "1"}))
     assert node.turn() == [KillSlot(0)]

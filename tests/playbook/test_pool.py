@@ -151,5 +151,21 @@ def test_a_slot_that_does_not_start_in_time_is_ended() -> None:
     assert made.deadline() == 60.0
     assert list(made.due(60.0)) == [KillSlot(0)]
     assert "not loaded within 60 s" in str(made.slots[0].doom)
-    assert made.not_started(0, 61.0).start_at == 61.0 + AGAIN_S
-    assert made.slots[0].bad_starts == 1
+    slot = made.not_started(0, 61.0)
+    assert (slot.start_at, slot.doom) == (61.0 + AGAIN_S, None)
+    list(made.due(62.0))
+    made.started(0)
+    made.began(placed(made, 10, now=63.0), 63.0)
+    assert made.doom(slot, WHY, 64.0) == KillSlot(0, gently=True)  # nothing of before is left
+
+
+def test_a_slot_that_cannot_start_in_a_shape_is_for_others_again() -> None:
+    made = pool(1)
+    slot, _ = made.place(10, Terms(env={"A": "1"}), 0.0)
+    assert slot is not None
+    list(made.due(0.0))
+    assert made.not_started(0, 1.0).bad_starts == 1
+    assert made.withdraw(10)
+    list(made.due(3.0))
+    assert made.not_started(0, 4.0).shape == PLAIN_SHAPE
+    made.check()

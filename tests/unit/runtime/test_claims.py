@@ -158,7 +158,7 @@ def test_what_cannot_be_written_down_is_not_held(
 def test_without_a_directory_of_our_own_nothing_is_shared_and_all_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("PYPELININ_CLAIMS", raising=False)
+    monkeypatch.setenv("PYPELININ_CLAIMS", "on")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="not shared with other runs"):
@@ -167,7 +167,7 @@ def test_without_a_directory_of_our_own_nothing_is_shared_and_all_runs(
 
 def test_a_job_lives_on_its_grant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.delenv("PYPELININ_CLAIMS", raising=False)
+    monkeypatch.setenv("PYPELININ_CLAIMS", "on")
     assert cores_granted() is None
     made = claims_of(MOST, {})
     assert made is not None
@@ -176,5 +176,5 @@ def test_a_job_lives_on_its_grant(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert cores_granted() == 3
     assert claims_of(MOST, {}) is None
     monkeypatch.delenv("PYPELININ_CORES")
-    monkeypatch.setenv("PYPELININ_CLAIMS", "off")
+    monkeypatch.delenv("PYPELININ_CLAIMS")
     assert claims_of(MOST, {}) is None

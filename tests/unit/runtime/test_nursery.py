@@ -246,6 +246,7 @@ for _ in range(3):
     broker.command(link, [sys.executable, "-c", script])
     link.recv(1 << 16)  # its outcome
     broker.ask("limit", pid, 0)
+    assert broker.said() == ["limited", pid, 0]
     link.close()
     assert broker.said()[0] == "exited"
 
