@@ -49,6 +49,8 @@ class Limits:
     """A job whose node went away more often than this fails as lost."""
     crashes_max: int = 3
     """A job whose slots died so often is not tried again."""
+    crashes_in_row_max: int = 5
+    """A node where the slots of so many different jobs died in a row is drained."""
     retry_base_s: float = 0.5
     retry_max_s: float = 60.0
     history_s: float = 7 * 24 * 3600.0

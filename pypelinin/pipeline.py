@@ -68,7 +68,8 @@ class Pipeline:
     *labels* are for people and show in lists; *priority*, *retries*, *cores*, *memory*,
     *resources*, *timeout*, *isolate* and *env* are the defaults of its jobs. *results* are the
     jobs of functions whose results are wanted (None: all); the others' go when nobody reads them
-    any more. Raises Cycle (a ValueError) with the path if the jobs wait for each other,
+    any more. *on_failure* "continue": all that does not need the failed job runs; "stop": nothing
+    more begins. Raises Cycle (a ValueError) with the path if the jobs wait for each other,
     DefinitionError for what is not a graph of jobs.
 
     Two pipelines are equal if graph and data are. What the cluster says about it stands
@@ -91,6 +92,7 @@ class Pipeline:
         timeout: float | str | None = None,
         isolate: bool | None = None,
         env: Mapping[str, str] | None = None,
+        on_failure: str = "continue",
     ) -> None:
         jobs, edges = _read(graph)
         self.jobs, self.graph = order(jobs, edges)
@@ -100,6 +102,11 @@ class Pipeline:
         self.priority = checked_priority(priority)
         self.retries = checked_retries(retries)
         self.needs = checked_needs(cores, memory, resources, timeout, isolate, env)
+        if on_failure not in ("continue", "stop"):
+            raise DefinitionError(
+                f"on_failure is 'continue' or 'stop', not {on_failure!r}.",
+            )
+        self.on_failure = on_failure
         self.id: str | None = None
         self.state = "new"
         self.error: Failure | None = None
@@ -208,11 +215,20 @@ class Pipeline:
         names = pack_plain([job.name for job in self.jobs])
         fingerprint = digest(
             names, _content(payload), self.graph.offsets.tobytes(), self.graph.upstreams.tobytes(),
-            repr((list(kinds), sorted(self.labels.items()))).encode(), kind_of.tobytes(),
+            repr((list(kinds), sorted(self.labels.items()), self.on_failure)).encode(),
+            kind_of.tobytes(),
             *(map(_content, data) if any(data) else ()),
         )  # fmt: skip
         header = Header(
-            run, fingerprint, submitter, len(self.jobs), listed, payload, self.labels, open_run
+            run,
+            fingerprint,
+            submitter,
+            len(self.jobs),
+            listed,
+            payload,
+            self.labels,
+            open_run,
+            self.on_failure == "stop",
         )
         return pack_record(header), parts
 

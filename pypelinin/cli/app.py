@@ -37,6 +37,15 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("queries", "One run with its jobs and failures."),
         "status": ("queries", "The cluster, or why a run waits."),
         "cancel": ("queries", "Begin nothing more of these runs."),
+        "pause": ("again", "Begin nothing more of these runs for now."),
+        "resume": ("again", "Let paused runs go on."),
+        "retry": ("again", "A run again: only what did not succeed."),
+        "explain": ("again", "Why a job waits or failed, and what to try."),
+    },
+    "Nodes": {
+        "nodes": ("nodes", "What each has, and what is free."),
+        "drain": ("nodes", "Give these nodes nothing new."),
+        "undrain": ("nodes", "Give drained nodes jobs again."),
     },
     "Settings": {
         "config": ("configuration", "Show settings and where they come from."),

@@ -13,7 +13,8 @@ from pypelinin.wire.messages import Cluster, RunStatus
 RUN_KEYS = (
     "id, state (running, done, failed, cancelled), jobs, done, failed, skipped, cancelled, running "
     "(numbers of jobs), submitted_at, finished_at (seconds since 1970 or null), seconds, labels, "
-    "reason (why it waits), error (null, or cause, type, text, node, traceback, job_number, job)"
+    "reason (why it waits), paused, retry_of (the run that this one is again), error (null, or "
+    "cause, type, text, node, traceback, job_number, job)"
 )
 
 
@@ -37,6 +38,8 @@ def run(status: RunStatus, job_name: str | None = None) -> dict[str, Any]:
         "seconds": round(lasted(status), 6),
         "labels": status.labels,
         "reason": status.reason,
+        "paused": status.paused,
+        "retry_of": status.retry_of or None,
         "error": error,
     }
 
@@ -58,13 +61,14 @@ def amounts(capacity: Capacity | None) -> dict[str, Any] | None:
     return {"cores": capacity.cores, "memory": capacity.memory, **capacity.resources}
 
 
-def cluster(answer: Cluster, api: str) -> dict[str, Any]:
-    """The cluster: api, cluster, epoch, version, started_at, runs, jobs, nodes."""
-    nodes = [
+def nodes(answer: Cluster) -> list[dict[str, Any]]:
+    """Each Broker and Pipeliner."""
+    return [
         {
             "name": node.name,
             "role": node.role,
             "state": node.state,
+            "why": node.why,
             "slots": node.slots,
             "running": node.running,
             "capacity": amounts(node.capacity),
@@ -76,6 +80,10 @@ def cluster(answer: Cluster, api: str) -> dict[str, Any]:
         }
         for node in answer.nodes
     ]
+
+
+def cluster(answer: Cluster, api: str) -> dict[str, Any]:
+    """The cluster: api, cluster, epoch, version, started_at, runs, jobs, nodes."""
     return {
         "api": api,
         "cluster": answer.cluster,
@@ -84,7 +92,7 @@ def cluster(answer: Cluster, api: str) -> dict[str, Any]:
         "started_at": answer.started_at,
         "runs": {"open": answer.runs_open, "finished": answer.runs_finished},
         "jobs": {"queued": answer.jobs_queued, "running": answer.jobs_running},
-        "nodes": nodes,
+        "nodes": nodes(answer),
     }
 
 

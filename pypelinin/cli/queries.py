@@ -150,7 +150,7 @@ def status(reach: Reach, run: str | None, as_json: bool) -> None:
     """The cluster: Router, nodes, slots, what is queued and runs. With an ID: that run.
 
     --json: api, cluster, epoch, version, started_at, runs (open, finished), jobs (queued,
-    running), nodes (name, role, state, slots, running, capacity, free, runs, workers, labels,
+    running), nodes (name, role, state, why, slots, running, capacity, free, runs, workers, labels,
     silent_s; capacity and free have cores, memory in bytes and each resource); with an ID the
     keys of `list`.
     """
@@ -205,9 +205,10 @@ def _cluster_lines(document: dict[str, Any]) -> list[str]:
 
 @options.verb("cancel", epilog=ORDER)
 @click.argument("runs", metavar="ID...", nargs=-1, required=True)
+@click.option("--running", is_flag=True, help="End what runs already, too.")
 @options.json_option
 @options.reach
-def cancel(reach: Reach, runs: tuple[str, ...], as_json: bool) -> None:
+def cancel(reach: Reach, runs: tuple[str, ...], running: bool, as_json: bool) -> None:
     """Begin nothing more of these runs; what runs already is finished.
 
     A run that has ended stays as it is. --json: {"runs": [...]} as in `list`.
@@ -215,7 +216,7 @@ def cancel(reach: Reach, runs: tuple[str, ...], as_json: bool) -> None:
     from pypelinin.cli import documents
 
     with reach.manager(as_json) as manager:
-        manager.cancel(runs)
+        manager.cancel(runs, running=running)
         found = [manager.status(run) for run in runs]
     if as_json:
         print_json({"runs": [documents.run(one) for one in found]})

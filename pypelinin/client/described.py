@@ -12,7 +12,7 @@ from pypelinin.pipeline import NIL, Pipeline
 from pypelinin.runtime.values import unpack_value
 from pypelinin.wire.codec import unpack_plain, unpack_record
 from pypelinin.wire.definitions import FRAME_BYTES_MAX, Details, Header, Structure, needs_of
-from pypelinin.wire.messages import RunStatus
+from pypelinin.wire.messages import Definition, RunStatus
 
 
 def take_status(pipeline: Pipeline, status: RunStatus) -> None:
@@ -29,8 +29,16 @@ def take_status(pipeline: Pipeline, status: RunStatus) -> None:
         pipeline.error_job = pipeline.jobs[number].name if number < len(pipeline.jobs) else ""
 
 
-def rebuilt(blobs: Sequence[bytes]) -> Pipeline:
-    """The Pipeline behind a Definition's blobs: header, states, then the parts."""
+def rebuilt(run: str, found: Definition) -> Pipeline:
+    """The Pipeline behind a Definition, with what is known of its run."""
+    pipeline = _rebuilt(found.blobs)
+    pipeline.id = run
+    take_status(pipeline, found.status)
+    return pipeline
+
+
+def _rebuilt(blobs: Sequence[bytes]) -> Pipeline:
+    """From header, states, then the parts."""
     header = unpack_record(Header, blobs[0], FRAME_BYTES_MAX)
     jobs: list[Job] = []
     edges: list[tuple[int, int]] = []
@@ -43,7 +51,8 @@ def rebuilt(blobs: Sequence[bytes]) -> Pipeline:
             edges += [(up, structure.first + i) for up in structure.upstreams[low:high]]
     pairs: list[tuple[Any, Any]] = [(job, None) for job in jobs]
     pairs += [(jobs[up], jobs[down]) for up, down in edges]
-    return Pipeline(pairs, _plain(header.payload), labels=header.labels)
+    on_failure = "stop" if header.stops else "continue"
+    return Pipeline(pairs, _plain(header.payload), labels=header.labels, on_failure=on_failure)
 
 
 def _jobs_of(header: Header, details: Details, count: int) -> Iterator[Job]:

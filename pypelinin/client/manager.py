@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pypelinin.client.described import rebuilt, take_status
+from pypelinin.client.described import take_status
+from pypelinin.client.operations import Operations, Run, ids_of
 from pypelinin.client.progress import Bar
-from pypelinin.client.requests import Port, Requests
+from pypelinin.client.requests import Port
 from pypelinin.client.results import Outcome, Results, Source
 from pypelinin.client.verdicts import job_error, no_such_run, refusal_error
 from pypelinin.config import Limits
@@ -28,6 +28,7 @@ from pypelinin.errors import (
 )
 from pypelinin.graph.fingerprint import digest
 from pypelinin.graph.job import Job
+from pypelinin.graph.needs import Memory, checked_needs
 from pypelinin.growth import pack_growth
 from pypelinin.ids import new_id
 from pypelinin.pipeline import Pipeline
@@ -50,7 +51,7 @@ BUSY_S = 0.1
 R = TypeVar("R", bound=Record)
 
 
-class PipelineManager(Requests):
+class PipelineManager(Operations):
     """Starts pipelines on the cluster at *api* and follows them.
 
     Without *api* that is `PYPELININ_API`, else what this user started with `pypelinin up`,
@@ -342,28 +343,17 @@ class PipelineManager(Requests):
             )
         return None
 
-    def cancel(
-        self, pipelines: Pipeline | str | Iterable[Pipeline | str], *, running: bool = False
-    ) -> None:
+    def cancel(self, pipelines: Run | Iterable[Run], *, running: bool = False) -> None:
         """Nothing of these that has not begun will begin; durable on return.
 
         With *running* what has begun is ended, too. Raises NotFound.
         """
-        one = isinstance(pipelines, (Pipeline, str))
-        listed: list[Any] = [pipelines] if one else list(pipelines)  # type: ignore[arg-type]
-        runs = [run if isinstance(run, str) else str(run.id) for run in listed]
-        for run in runs if running else ():
-            self._end_running(run)
+        runs = ids_of(pipelines)
         for i in range(0, len(runs), BATCH_ROWS_MAX):
             some = tuple(runs[i : i + BATCH_ROWS_MAX])
-            answer = self._ask(lambda n, some=some: messages.Cancel(n, some), messages.Status)  # type: ignore[misc]
-            if len(answer.runs) < len(some):
-                known = {run.run for run in answer.runs}
-                raise no_such_run(next(run for run in some if run not in known))
-
-    def _end_running(self, run: str) -> None:
-        jobs = array("I", range(self.status(run).jobs))
-        self._ask(lambda n: messages.CancelJobs(n, run, jobs), messages.Status)
+            ask = lambda n, some=some: messages.Cancel(n, some, running)  # noqa: E731
+            answer = self._ask(ask, messages.Status)
+            self._all_known(some, answer)
 
     def status(self, pipeline: Pipeline | str) -> RunStatus:
         """What the Router knows of one run now. Raises NotFound if it knows nothing."""
@@ -381,16 +371,18 @@ class PipelineManager(Requests):
         self._follow(run, pipeline)
         return pipeline
 
-    def describe(self, run: str) -> tuple[Pipeline, messages.Definition]:
-        """A run whole: its pipeline, and its jobs' states and failures as the Router has them.
+    def retry(self, run: Run, *, failed: bool = False, memory: Memory | None = None) -> Pipeline:
+        """The run again, as a new run in which what is done is given; followed from now on.
 
-        The data of the pipeline and its jobs is given if it is plain, else None.
+        *failed*: what was cancelled stays so. *memory* ("8GB", or steps as in Job) is what each
+        job may use from now on. Raises NotFound, DefinitionError if it still runs or nothing is
+        left to do.
         """
-        answer = self._ask(lambda n: messages.GetDefinition(n, run), messages.Definition)
-        pipeline = rebuilt(answer.blobs)
-        pipeline.id = run
-        take_status(pipeline, answer.status)
-        return pipeline, answer
+        (source,) = ids_of(run)
+        new = new_id(os.urandom)
+        steps = checked_needs(memory=memory).memory or ()
+        self._ask(lambda n: messages.RetryRun(n, source, new, failed, steps), messages.Status)
+        return self.attach(new)
 
     def list_runs(self, state: str = "", offset: int = 0, limit: int = 100) -> list[RunStatus]:
         """The newest runs first; *state* "running", "done", "failed", "cancelled" or ""."""
@@ -398,10 +390,6 @@ class PipelineManager(Requests):
             lambda n: messages.GetPipelines(n, state, offset, limit), messages.Status
         )
         return list(answer.runs)
-
-    def cluster(self) -> messages.Cluster:
-        """Nodes, queues and versions."""
-        return self._ask(messages.GetCluster, messages.Cluster)
 
     # --- inside ------------------------------------------------------------------------
 

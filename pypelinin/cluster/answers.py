@@ -63,8 +63,8 @@ def member(
     running = sum(len(lot.jobs) - lot.next for lot in state.attempts.of_node(peer.node))
     workers = tuple(sorted(worker for worker in node.workers if not is_own(worker)))
     return NodeStatus(
-        peer.name, peer.role, "draining" if node.draining else "up", node.offered.cores, running,
-        workers, node.labels, now - peer.heard_at, planned, node.capacity, node.free,
+        peer.name, peer.role, "draining" if node.closed else "up", node.offered.cores, running,
+        workers, node.labels, now - peer.heard_at, planned, node.capacity, node.free, node.closed,
     )  # fmt: skip
 
 
@@ -196,6 +196,8 @@ def definition(state: State, coordinator: Coordinator, message: GetDefinition) -
 def with_reason(run: RunRecord, coordinator: Coordinator) -> RunStatus:
     """The run's status; if nothing of it runs, with the reason why."""
     known = run.status()
+    if run.open and run.paused:
+        return replace(known, reason="it is paused")
     if not run.open or run.counts[states.OUT] or not run.counts[states.QUEUED]:
         return known
     job = run.states.index(states.QUEUED)

@@ -42,6 +42,7 @@ from pypelinin.wire.messages import (
     Progress,
     Refused,
     Returned,
+    SetDraining,
     Welcome,
     is_sound,
 )
@@ -84,6 +85,8 @@ class Broker:
         self._asked: tuple[object, ...] = ()
         self._told: dict[int, None] = {}
         self._drains = 0
+        self._ordered = ""
+        """Why it shall take nothing new, if it was told so."""
         self._left = False
         self._leave_by: float | None = None
 
@@ -171,9 +174,26 @@ class Broker:
             case KillJobs(fences):
                 for fence in fences:
                     commands += self.bench.kill_job(fence, now)
+            case SetDraining(why):
+                commands += self._set_draining(why)
             case ForgetRuns(runs):
                 self.bench.keep_runs(self.bench.runs.keys() - set(runs))
         return commands
+
+    def _set_draining(self, why: str) -> list[Command]:
+        """What is not begun goes back, what runs is finished; nothing ends here."""
+        self._ordered = why
+        if not why:
+            return [Say("info", "Taking jobs again.")]
+        commands: list[Command] = [Say("warning", f"Taking no more jobs: {why}.")]
+        for fence in list(self.bench.lots):
+            commands += self.bench.give_back(fence)
+        return commands
+
+    @property
+    def _draining(self) -> str:
+        """Why it takes nothing new."""
+        return "it ends" if self._drains else self._ordered
 
     def _configure(self, message: Configuration, now: float) -> list[Command]:
         if self._configured:
@@ -204,6 +224,8 @@ class Broker:
                     message.lsn, len(lot.jobs), lot.follows, terms=lot.terms,
                 )  # fmt: skip
                 self.bench.take(held)
+                if self._ordered:  # it was on its way
+                    self.bench.give_back(held.fence)
 
     def _welcomed(self, message: Welcome) -> list[Command]:
         """A new link: everything since the hello is told again, void lots are killed."""
@@ -228,12 +250,12 @@ class Broker:
         return JoinBroker(
             self.name, self.member.incarnation, self.ledger.capacity, offer, ahead,
             self.bench.workers, self.labels, number, held, self.member.cluster,
-            bool(self._drains),
+            self._draining,
         )  # fmt: skip
 
     def _offer(self) -> tuple[Capacity, int]:
         """(what all lots here may need together, cores ahead of that for short jobs)."""
-        if self._drains:
+        if self._draining:
             return Capacity(0), 0
         offer = self.participant.offer
         blocked = any(slot.recalled and slot.runs for slot in self.bench.pool.slots.values())
@@ -272,13 +294,11 @@ class Broker:
 
     def _ask(self) -> list[Command]:
         offer, ahead = self._offer()
-        asked = (offer, ahead, self._drains)
+        asked = (offer, ahead, self._draining)
         if self._asked == asked and not self.bench.pace_changed:
             return []
         self._asked, self.bench.pace_changed = asked, False
-        return self.member.send(
-            GetJob(offer, ahead, self.bench.pace.jobs_in_lot(), bool(self._drains))
-        )
+        return self.member.send(GetJob(offer, ahead, self.bench.pace.jobs_in_lot(), self._draining))
 
     def _acknowledged(self, number: int) -> None:
         while self._closed and self._closed[0][0] <= number:

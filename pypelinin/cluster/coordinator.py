@@ -58,7 +58,10 @@ class Node:
     capacity: Capacity = NOTHING
     offered: Capacity = NOTHING
     ahead: int = 0
-    draining: bool = False
+    draining: str = ""
+    """Why it says that it takes nothing new."""
+    ordered: str = ""
+    """Why it shall not."""
     pace: dict[str, int] = field(default_factory=dict)
     left: Amount = field(default_factory=Amount)
     """What of the offer no lot has; below nothing while lots are ahead."""
@@ -86,6 +89,11 @@ class Node:
         if labels and any(self.labels.get(key) != labels[key] for key in labels):
             return False
         return self.need(terms) is not None
+
+    @property
+    def closed(self) -> str:
+        """Why it gets nothing new; empty if it does."""
+        return self.draining or self.ordered
 
     @property
     def free(self) -> Capacity:
@@ -187,8 +195,9 @@ class Coordinator:
         fitting = [node for node in willing if node.need(terms) is not None]
         if not fitting:
             return f"no connected node could run it: it needs {terms_text(terms)}"
-        if all(node.draining for node in fitting):
-            return "all nodes that could run it are draining"
+        if all(node.closed for node in fitting):
+            names = "; ".join(f"{node.name}: {node.closed}" for node in fitting[:10])
+            return f"all nodes that could run it are draining ({names})"
         if not any(node.offered.cores for node in fitting):
             return "other clusters or runs use all cores of the nodes that could run it"
         if terms is None:
@@ -204,7 +213,7 @@ class Coordinator:
         """Lots to hand out now; counts them at the nodes."""
         classes = queues.classes
         for known in self.nodes.values():
-            if known.draining or known.reserved not in classes:
+            if known.closed or known.reserved not in classes:
                 known.reserved = None
         keys = list(classes)
         while keys:
@@ -245,7 +254,11 @@ class Coordinator:
 
     def _best(self, key: ClassKey, waiting: JobClass, queues: Queues) -> Node | None:
         """The fitting node where the least stays free; else one where it may go ahead."""
-        open_nodes = [node for node in self._fitting(waiting) if not self._is_kept(node, key)]
+        open_nodes = [
+            node
+            for node in self._fitting(waiting)
+            if not node.closed and not self._is_kept(node, key)
+        ]
         free = (node for node in open_nodes if node.has_room(waiting.terms))
         best = min(free, key=lambda node: node.left.cores, default=None)
         if best is None:
@@ -273,7 +286,7 @@ class Coordinator:
             if node.fits(waiting.worker, waiting.labels, waiting.terms)
         ]
         if waiting.avoid:
-            others = [node for node in fitting if node.name != waiting.avoid and not node.draining]
+            others = [node for node in fitting if node.name != waiting.avoid and not node.closed]
             return others or fitting
         return fitting
 
@@ -293,7 +306,7 @@ class Coordinator:
         fitting = list(self._fitting(waiting))
         if any(node.reserved == key for node in fitting):
             return
-        free = (n for n in fitting if not n.draining and (not n.reserved or n.reserved[0] > key[0]))
+        free = (n for n in fitting if not n.closed and (not n.reserved or n.reserved[0] > key[0]))
         best = max(free, key=lambda node: node.left.cores, default=None)
         if best is not None:
             best.reserved = key

@@ -7,11 +7,11 @@ unfinished job back into a queue.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from copy import copy
 from heapq import heappop, heappush
 
-from pypelinin.cluster.attempts import OpenLot, Pair
+from pypelinin.cluster.attempts import CRASHES, OpenLot, Pair
 from pypelinin.cluster.coordinator import Coordinator, Node, Placed
 from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.hand_out import lots_for, with_followers
@@ -23,7 +23,7 @@ from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.wire.codec import Record
 from pypelinin.wire.messages import DropJobs, KillJobs, Progress
-from pypelinin.wire.rows import CancelledJobs, LotsClosed
+from pypelinin.wire.rows import CancelledJobs, JobsEnded, LotsClosed
 
 
 class Dispatch:
@@ -35,6 +35,10 @@ class Dispatch:
         self.retries: list[tuple[float, int, int]] = []
         self._later: set[Pair] = set()
         """The jobs in `retries`: a Pipeliner may say only now that they are ready."""
+        self.held: dict[int, dict[int, None]] = {}
+        """Ready jobs of paused runs, by run."""
+        self._streaks: dict[int, dict[Pair, None]] = {}
+        """The jobs whose slots died on each node since one was done there."""
         self.ended = 0
         self.told: dict[int, list[tuple[int, int]]] = {}
         """(job, status) of this turn, of runs that somebody follows job by job."""
@@ -61,6 +65,9 @@ class Dispatch:
             return
         if run.cancelling:
             jobs = self._without_cancelled(run, list(jobs))
+        if run.paused:
+            self.held.setdefault(run.number, {}).update(dict.fromkeys(jobs))
+            return
         groups: dict[tuple[int, int, str], array[int]] = {}
         size, known = len(run.states), run.states
         kills, crashed = run.memory_kills, run.crash_nodes
@@ -83,6 +90,31 @@ class Dispatch:
                 header.kinds[kind], header.submitter, run.number, group, first, run.widest, killed,
                 avoid,
             )  # fmt: skip
+
+    def pause(self, runs: Iterable[RunRecord]) -> None:
+        """What is queued of these runs waits apart; what nodes have not begun comes back."""
+        fresh = {run.number: run for run in runs}
+        for number, jobs in self.queues.drop(set(fresh)):
+            for job in jobs:
+                fresh[number].set_state(job, states.OPEN)
+            self.enqueue(fresh[number], jobs)
+        self._drop_lots(fresh)
+
+    def resume(self, runs: Iterable[RunRecord]) -> None:
+        for run in runs:
+            self.enqueue(run, self.held.pop(run.number, ()))
+
+    def later(self, number: int, job: int) -> float | None:
+        """When a job that failed is tried again."""
+        return next((at for at, n, j in self.retries if (n, j) == (number, job)), None)
+
+    def take_suspects(self) -> list[Pair]:
+        """(node, different jobs) where that was too often; the count begins anew."""
+        most = self._limits.crashes_in_row_max
+        found = [(node, len(jobs)) for node, jobs in self._streaks.items() if len(jobs) >= most]
+        for node, _ in found:
+            del self._streaks[node]
+        return found
 
     def _without_cancelled(self, run: RunRecord, jobs: list[int]) -> list[int]:
         """Jobs came back from a node that were to end there: they have."""
@@ -109,15 +141,25 @@ class Dispatch:
                 self.enqueue(run, [job for job in taken if job not in queued])
                 assert number == run.number
         waiting = array("I", [job for job in wanted if run.states[job] == states.OPEN])
-        out = array("I", [job for job in wanted if run.states[job] == states.OUT])
+        self._end(run, waiting, [job for job in wanted if run.states[job] == states.OUT])
+
+    def end_running(self, run: RunRecord) -> None:
+        """End all of a run that nodes have."""
+        out = [job for job, state in enumerate(run.states) if state == states.OUT]
+        if out:
+            self._end(run, array("I"), out)
+
+    def _end(self, run: RunRecord, waiting: array[int], jobs: list[int]) -> None:
+        out = array("I", jobs)
         self.end_jobs(run, waiting, out)
+        running = frozenset(out)
         for peer in self._desk.peers.values():
             lots = self._state.attempts.of_node(peer.node) if peer.node and out else []
             fences = [
                 lot.fence + i
                 for lot in lots
                 for i in range(lot.next, len(lot.jobs))
-                if lot.runs[i] == run.number and lot.jobs[i] in out
+                if lot.runs[i] == run.number and lot.jobs[i] in running
             ]
             if fences:
                 self._desk.tell(peer, KillJobs(tuple(fences)))
@@ -128,8 +170,18 @@ class Dispatch:
         for row in attempts.judge_progress(node, items):
             ended = [(attempts.lots[lot.fence], lot.start, lot.statuses) for lot in row.lots]
             self._scribe.write([row])
+            if row.failures or self._streaks:
+                self._watch(node, row)
             for lot, start, statuses in ended:
                 self._ended(lot, start, statuses, now)
+
+    def _watch(self, node: int, row: JobsEnded) -> None:
+        """Notice a node where nothing but crashes happens."""
+        if any(states.DONE in lot.statuses for lot in row.lots):
+            self._streaks.pop(node, None)
+        for failed in row.failures:
+            if failed.failure.cause in CRASHES:
+                self._streaks.setdefault(node, {})[failed.run, failed.job] = None
 
     def _ended(self, lot: OpenLot, start: int, statuses: bytes, now: float) -> None:
         if start + len(statuses) == len(lot.jobs):
@@ -241,17 +293,31 @@ class Dispatch:
         for _, number, job in self.retries:
             if number in fresh and fresh[number].states[job] == states.OPEN:
                 self._planning.settle(number, [job], cancelled)
+        for run in fresh.values():
+            self.enqueue(run, self.held.pop(run.number, ()))  # which cancels them
+        self._drop_lots(fresh)
+
+    def _drop_lots(self, runs: Container[int]) -> None:
+        """Have back what nodes have not begun of lots with jobs of these runs."""
         for peer in self._desk.peers.values():
             lots = self._state.attempts.of_node(peer.node) if peer.node else []
-            fences = [lot.fence for lot in lots if any(n in fresh for n in lot.runs[lot.next :])]
+            fences = [lot.fence for lot in lots if any(n in runs for n in lot.runs[lot.next :])]
             if fences:
                 self._desk.tell(peer, DropJobs(tuple(fences)))
+
+    def forget(self, number: int) -> None:
+        """The run is over."""
+        self.held.pop(number, None)
 
     def check(self) -> None:
         self.queues.check()
         self.coordinator.check()
         queued = sum(run.counts[states.QUEUED] for run in self._state.runs.by_number.values())
         assert queued == self.queues.count
+        for number in self.held:
+            run = self._state.runs.by_number[number]
+            assert run.open
+            assert run.paused
         for node in self.coordinator.nodes.values():
             fences = {lot.fence for lot in self._state.attempts.of_node(node.number)}
             assert node.held.keys() == fences, node

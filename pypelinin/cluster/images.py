@@ -34,6 +34,7 @@ def run_image(run: RunRecord) -> RunImage:
         None if run.plain else _grown(run), _flat(run.memory_kills),
         array("I", [job for job, nodes in run.crash_nodes.items() for _ in nodes]),
         tuple(node for nodes in run.crash_nodes.values() for node in nodes),
+        run.paused, run.retry_of,
     )  # fmt: skip
 
 
@@ -123,6 +124,9 @@ def _restore_run(state: State, image: RunImage) -> None:
         run.crashes[job] += 1
         run.crash_nodes[job] = (*run.crash_nodes.get(job, ()), node)
     run.cancelling = dict.fromkeys(image.cancelling)
+    run.paused, run.retry_of = image.paused, image.retry_of
+    if run.retry_of:
+        runs.lent[run.retry_of] += 1
     run.results = dict(zip(image.result_jobs, image.results, strict=True))
     run.failures = {failed.job: failed.failure for failed in image.failures}
     if run.complete:

@@ -44,6 +44,8 @@ class Planning:
         self._settled: dict[int, tuple[array[int], bytearray]] = {}
         self._withdrawn: dict[int, None] = {}
         self._released: list[Released] = []
+        self.stopping: dict[int, None] = {}
+        """Runs that end because a job failed."""
         self.over: dict[int, None] = {}
         """Runs nothing more will come of, once their lots are back."""
 
@@ -139,6 +141,8 @@ class Planning:
         if owner is None:
             return
         run = self._scribe.state.runs.by_number[number]
+        if states.FAILED in statuses:
+            self._failed(run)
         if run.growing:
             self._grow(run, jobs, statuses)
             return
@@ -151,6 +155,10 @@ class Planning:
             found = self._settled[number] = (array("I"), bytearray())
         found[0].extend(jobs)
         found[1].extend(statuses)
+
+    def _failed(self, run: RunRecord) -> None:
+        if run.header.stops and not run.cancelled:
+            self.stopping[run.number] = None
 
     # --- growing -----------------------------------------------------------------------
 
@@ -168,6 +176,7 @@ class Planning:
                 text = f"what it adds to the run is refused: {refusal}"
                 failure = Failure("exception", "ExpansionRefused", text)
                 self._scribe.write([Overruled(run.number, job, failure)])
+                self._failed(run)
             else:
                 self._scribe.write([Grew(run.number, job, packed)])
                 self._forget_headers(run.number)

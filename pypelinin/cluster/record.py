@@ -49,6 +49,9 @@ class RunRecord:
     floors: dict[int, int] = field(default_factory=dict)
     """The lowest fence that may still be adopted, of jobs that were tried before."""
     cancelled: bool = False
+    paused: bool = False
+    retry_of: str = ""
+    """The id of the run that this one is again; results of that one may be its own."""
     cancelling: dict[int, None] = field(default_factory=dict)
     """Jobs on nodes that shall end: a failure of theirs is a cancel."""
     finished_at: float = 0.0
@@ -154,6 +157,7 @@ class RunRecord:
             self.id, self.state, self.header.jobs, counts[states.DONE], counts[states.FAILED],
             counts[states.SKIPPED], counts[states.CANCELLED], self.at, self.finished_at,
             error, str(job) if error else "", self.header.labels, "", counts[states.OUT],
+            self.paused, self.retry_of,
         )  # fmt: skip
 
 

@@ -49,6 +49,16 @@ def too_large(worker: str, wanted: str, nodes: list[str]) -> Refusal:
     )
 
 
+def no_such_node(name: str, known: list[str]) -> Refusal:
+    close = get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return refuse(
+        "not found",
+        f"There is no node {name[:100]!r}.{hint} Known: {', '.join(known) or 'none'}.",
+        "`pypelinin nodes` lists them.",
+    )
+
+
 def no_such_labels(worker: str, labels: dict[str, str], nodes: list[str]) -> Refusal:
     wanted = ", ".join(f"{key}={value}" for key, value in labels.items())
     return refuse(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pypelinin.cluster import answers
+from pypelinin.cluster import answers, explaining
 from pypelinin.cluster.desk import Desk, Peer
 from pypelinin.cluster.dispatch import Dispatch
 from pypelinin.cluster.events import (
@@ -25,6 +25,7 @@ from pypelinin.cluster.events import (
 from pypelinin.cluster.images import Compaction, restore
 from pypelinin.cluster.membership import Membership
 from pypelinin.cluster.news import News
+from pypelinin.cluster.operations import Operations
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.refusals import refuse
@@ -34,7 +35,7 @@ from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Envelope, Record
-from pypelinin.wire.definitions import BATCH_ROWS_MAX, ValuePlace
+from pypelinin.wire.definitions import BATCH_ROWS_MAX, Refusal, ValuePlace
 from pypelinin.wire.messages import (
     AddJob,
     AddJobs,
@@ -43,6 +44,8 @@ from pypelinin.wire.messages import (
     CancelJobs,
     Cluster,
     Configuration,
+    DrainNodes,
+    ExplainJob,
     GetCluster,
     GetConfiguration,
     GetDefinition,
@@ -55,11 +58,13 @@ from pypelinin.wire.messages import (
     JoinBroker,
     JoinPipeliner,
     Leave,
+    PauseRuns,
     PipelineAdded,
     PipelineSettled,
     Refused,
     Rejoin,
     ReleaseResults,
+    RetryRun,
     Status,
 )
 from pypelinin.wire.rows import Epoch, FinishedRun
@@ -86,6 +91,7 @@ class Router:
         self.planning = Planning(self.scribe, self.desk, limits)
         self.dispatch = Dispatch(self.scribe, self.desk, self.planning, limits)
         self.members = Membership(self.scribe, self.desk, self.dispatch, self.planning, limits)
+        self.operations = Operations(self.scribe, self.desk, self.dispatch, self.planning)
         self.news = News(self.scribe, self.desk, self.dispatch, limits)
         self._values = values
         self._broadcast = broadcast
@@ -158,6 +164,7 @@ class Router:
 
     def _end_turn(self, now: float) -> list[Command]:
         self._plan(now)
+        self.operations.drain_suspects()
         self.dispatch.hand_out(now)
         self.news.tell(now)
         if now >= self._retention_at or self.state.runs.too_many:  # all that ended is told
@@ -168,7 +175,9 @@ class Router:
 
     def _plan(self, now: float) -> None:
         """Tell the Pipeliners what is settled; the resident one answers at once."""
-        while self.planning.pending:
+        while self.planning.pending or self.planning.stopping:
+            stopping, self.planning.stopping = self.planning.stopping, {}
+            self._cancel_runs([self.state.runs.by_number[number] for number in stopping])
             for number, jobs in self.planning.flush():
                 self.dispatch.enqueue(self.state.runs.by_number[number], jobs)
         self.scribe.write(self.planning.take_released())
@@ -197,14 +206,10 @@ class Router:
                 self.scribe.answer(peer, self._answer(peer, message))
             case GetCluster():
                 self.scribe.answer(peer, self._cluster(message, now))
-            case Cancel():
-                self._cancel(peer, message, now)
-            case CancelJobs():
-                self._cancel_jobs(peer, message, now)
-            case AddJobs():
-                self._add_jobs(peer, message, now)
-            case ReleaseResults():
-                self._release_results(peer, message)
+            case Cancel() | CancelJobs() | AddJobs() | ReleaseResults():
+                self._change(peer, message, now)
+            case DrainNodes() | PauseRuns() | RetryRun() | ExplainJob():
+                self.scribe.answer(peer, self._operate(message, now))
             case GetConfiguration():
                 self._configuration(peer, message, now)
             case JoinBroker():
@@ -231,6 +236,19 @@ class Router:
             return answers.results(self.state, message)
         assert isinstance(message, GetDefinition)
         return answers.definition(self.state, self.dispatch.coordinator, message)
+
+    def _change(
+        self, peer: bytes, message: Cancel | CancelJobs | AddJobs | ReleaseResults, now: float
+    ) -> None:
+        match message:
+            case Cancel():
+                self._cancel(peer, message, now)
+            case CancelJobs():
+                self._cancel_jobs(peer, message, now)
+            case AddJobs():
+                self._add_jobs(peer, message, now)
+            case ReleaseResults():
+                self._release_results(peer, message)
 
     def _configuration(self, peer: bytes, message: GetConfiguration, now: float) -> None:
         wall = now + self._wall_offset_s
@@ -272,12 +290,35 @@ class Router:
 
     def _cancel(self, peer: bytes, message: Cancel, now: float) -> None:
         runs = self.state.runs.named(message.runs)
+        for run in runs if message.running else ():
+            self.dispatch.end_running(run)
+        self._cancel_runs(runs)
+        self._plan(now)
+        self._tell_status(peer, message.request, runs)
+
+    def _cancel_runs(self, runs: list[RunRecord]) -> None:
         fresh = [run for run in runs if not run.finished_at and not run.cancelled]
         self.scribe.write(self.state.runs.judge_cancel(fresh))
         self.planning.withdraw(run.number for run in fresh)
         self.dispatch.cancel(fresh)
-        self._plan(now)
-        self._tell_status(peer, message.request, runs)
+
+    def _operate(
+        self, message: DrainNodes | PauseRuns | RetryRun | ExplainJob, now: float
+    ) -> Record:
+        if isinstance(message, ExplainJob):
+            return explaining.explanation(self.state, self.dispatch, message, now)
+        found: Refusal | list[RunRecord]
+        if isinstance(message, DrainNodes):
+            refusal = self.operations.drain(message)
+            return Refused(message.request, refusal) if refusal else self._cluster(message, now)
+        if isinstance(message, PauseRuns):
+            found = self.operations.pause(message)
+        else:
+            run = self.operations.retry(message, now + self._wall_offset_s)
+            found = run if isinstance(run, Refusal) else [run]
+        if isinstance(found, Refusal):
+            return Refused(message.request, found)
+        return Status(message.request, answers.statuses(found[:BATCH_ROWS_MAX]))
 
     def _cancel_jobs(self, peer: bytes, message: CancelJobs, now: float) -> None:
         run = self.state.runs.get(message.run)
@@ -304,7 +345,7 @@ class Router:
     def _tell_status(self, peer: bytes, request: int, runs: list[RunRecord]) -> None:
         self.scribe.answer(peer, Status(request, answers.statuses(runs[:BATCH_ROWS_MAX])))
 
-    def _cluster(self, message: GetCluster, now: float) -> Cluster:
+    def _cluster(self, message: GetCluster | DrainNodes, now: float) -> Cluster:
         nodes = [
             answers.member(self.state, peer, self.dispatch.coordinator, self.planning.owner, now)
             for peer in self.desk.peers.values()
@@ -358,6 +399,7 @@ class Router:
             if not run.counts[states.OUT] and not run.counts[states.QUEUED]:
                 self.scribe.write([FinishedRun(number, now + self._wall_offset_s)])
                 self.planning.finished(number)
+                self.dispatch.forget(number)
                 self.news.finished.append(run)
                 self.scribe.release([run] if run.taken else ())
 

@@ -7,11 +7,13 @@ conditions, in life and in replay alike. Jobs are bytes in `RunRecord.states`.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from pypelinin.cluster.growing import NIL, resolve
 from pypelinin.cluster.record import RunRecord, take_jobs
 from pypelinin.cluster.refusals import refuse
+from pypelinin.cluster.retrying import repeated
 from pypelinin.config import Limits
 from pypelinin.errors import BadMessage, DefinitionError
 from pypelinin.graph import states
@@ -39,7 +41,9 @@ from pypelinin.wire.rows import (
     Grew,
     Overruled,
     PartAdded,
+    PausedRuns,
     Released,
+    Retried,
     Submitted,
 )
 
@@ -62,6 +66,8 @@ class Runs:
         self.finished_order: dict[int, None] = {}
         self.stale: dict[int, None] = {}
         """Finished runs that changed since their image was taken."""
+        self.lent: Counter[str] = Counter()
+        """How many runs are others again, whose results they may use."""
         self._partial_bytes = 0
         self._partial_since: dict[int, tuple[int, float]] = {}
         self._taken: dict[int, int] = {}
@@ -188,6 +194,10 @@ class Runs:
         )
         return [Released(number, array("I", jobs)) for number, jobs in kept if jobs]
 
+    def lends(self, number: int) -> bool:
+        """Whether another run may use its results."""
+        return bool(self.lent) and self.lent[self.by_number[number].id] > 0
+
     def let_go(self, runs: Iterable[RunRecord]) -> None:
         """Nobody needs these finished runs: they may be forgotten when they take much."""
         for run in runs:
@@ -209,14 +219,16 @@ class Runs:
             old = wall - self.by_number[number].finished_at > self.limits.history_s
             if not old and surplus <= 0:
                 break
-            gone[number] = None
-            surplus -= 1
+            if not self.lends(number):
+                gone[number] = None
+                surplus -= 1
         over = self._taken_bytes - self.limits.taken_bytes_max
         for number, size in self._taken.items():
             if over <= 0:
                 break
-            gone[number] = None
-            over -= size
+            if not self.lends(number):
+                gone[number] = None
+                over -= size
         return [Forgotten(array("I", gone))] if gone else []
 
     def _abandoned(self, now: float) -> list[int]:
@@ -241,27 +253,39 @@ class Runs:
                 self._submitted(row, lsn)
             case PartAdded():
                 self._part_added(row, lsn)
-            case CancelledRuns(runs):
-                for run in map(self.by_number.__getitem__, runs):
-                    run.cancelled, run.lsn = True, lsn
+            case CancelledRuns() | PausedRuns():
+                self._marked(row, lsn)
             case FinishedRun():
                 self._finished(row, lsn)
             case Forgotten(runs):
                 for number in runs:
                     self._forget(number)
-            case CancelledJobs(number, jobs, out):
-                run = self.by_number[number]
-                run.lsn = lsn
-                run.cancelling.update(dict.fromkeys(out))
-                for job in jobs:
-                    run.cancelling.pop(job, None)
-                    run.set_state(job, states.CANCELLED)
+            case CancelledJobs():
+                self._cancelled_jobs(row, lsn)
+            case Retried():
+                self._retried(row, lsn)
             case Released():
                 self._released(row)
             case Grew() | Overruled() | ClosedRun():
                 run = self.by_number[row.number]
                 run.lsn = lsn
                 self._apply_growth(run, row)
+
+    def _marked(self, row: CancelledRuns | PausedRuns, lsn: int) -> None:
+        for run in map(self.by_number.__getitem__, row.runs):
+            run.lsn = lsn
+            if isinstance(row, PausedRuns):
+                run.paused = row.paused
+            else:
+                run.cancelled = True
+
+    def _cancelled_jobs(self, row: CancelledJobs, lsn: int) -> None:
+        run = self.by_number[row.number]
+        run.lsn = lsn
+        run.cancelling.update(dict.fromkeys(row.out))
+        for job in row.jobs:
+            run.cancelling.pop(job, None)
+            run.set_state(job, states.CANCELLED)
 
     def _submitted(self, row: Submitted, lsn: int) -> None:
         header = unpack_again(Header, row.header, FRAME_BYTES_MAX)
@@ -294,6 +318,14 @@ class Runs:
         run.states = bytearray(run.header.jobs)
         run.counts[states.OPEN] = run.header.jobs
         self.open_count += 1
+
+    def _retried(self, row: Retried, lsn: int) -> None:
+        run = repeated(self.by_number[self.numbers[row.source]], row, lsn)
+        self.by_number[row.number] = run
+        self.numbers[run.id] = row.number
+        self.next_number = row.number + 1
+        self.open_count += 1
+        self.lent[row.source] += 1
 
     def _released(self, row: Released) -> None:
         run = self.by_number[row.number]
@@ -352,6 +384,8 @@ class Runs:
     def _forget(self, number: int) -> None:
         run = self.by_number.pop(number)
         del self.numbers[run.id]
+        if run.retry_of:
+            self.lent -= Counter((run.retry_of,))
         self.finished_order.pop(number, None)
         self._taken_bytes -= self._taken.pop(number, 0)
         if not run.complete:

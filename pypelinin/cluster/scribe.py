@@ -37,14 +37,15 @@ class Scribe:
         """Kept values that nobody asks for once *row* is a fact."""
         runs = self.state.runs.by_number
         if isinstance(row, Released):
-            results = runs[row.number].results
-            return [value_name(results[job]) for job in row.jobs if is_kept(results.get(job))]
+            run = runs[row.number]
+            names = [value_name(run.results[j]) for j in row.jobs if is_kept(run.results.get(j))]
+            return [name for name in names if name.startswith(run.id)]  # else they are only lent
         assert isinstance(row, Forgotten)
         return [runs[number].id for number in row.runs]
 
     def release(self, runs: Iterable[RunRecord]) -> None:
         """Their client has all he wants of them; what is not finished is released at its end."""
-        over = [run for run in runs if run.finished_at]
+        over = [r for r in runs if r.finished_at and not self.state.runs.lends(r.number)]
         self.write(self.state.runs.judge_release(over))
         self.drop(run.id for run in over)
         self.state.runs.let_go(over)

@@ -29,7 +29,9 @@ from pypelinin.wire.rows import (
     LotsClosed,
     Overruled,
     PartAdded,
+    PausedRuns,
     Released,
+    Retried,
     Submitted,
 )
 
@@ -46,6 +48,8 @@ _OF_RUNS = frozenset(
         Grew,
         Overruled,
         ClosedRun,
+        Retried,
+        PausedRuns,
     )
 )
 
@@ -118,7 +122,7 @@ class State:
                     bytes(run.states).replace(bytes((states.QUEUED,)), bytes((states.OPEN,))),
                     dict(run.failed_again), dict(run.lost), dict(run.failures), run.assignment,
                     dict(run.results), dict(run.cancelling), dict(run.memory_kills),
-                    dict(run.crash_nodes),
+                    dict(run.crash_nodes), run.paused, run.retry_of,
                 )
                 for run in self.runs.by_number.values()
             },

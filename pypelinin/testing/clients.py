@@ -9,7 +9,16 @@ from pypelinin.testing.scripts import RunScript, with_other_content
 from pypelinin.testing.world import World
 from pypelinin.wire.codec import Blobs, Record
 from pypelinin.wire.definitions import Place
-from pypelinin.wire.messages import AddPipeline, Cancel, PipelineAdded, Refused, Status
+from pypelinin.wire.messages import (
+    AddPipeline,
+    Cancel,
+    Cluster,
+    DrainNodes,
+    PauseRuns,
+    PipelineAdded,
+    Refused,
+    Status,
+)
 
 TICK_S = 0.5
 POLL_S = 1.0
@@ -28,6 +37,10 @@ class ClientProcess(MemberProcess):
         self._cancelling: dict[int, RunScript] = {}
         self._quarrels: dict[int, RunScript] = {}
         self._sent: set[tuple[str, int]] = set()
+        self._pausing: dict[int, RunScript] = {}
+        self._draining: dict[int, bool] = {}
+        self.drained = ""
+        """A node that this user has drained, until it is said that it is open again."""
 
     @property
     def finished(self) -> bool:
@@ -43,6 +56,7 @@ class ClientProcess(MemberProcess):
         machine = Client(self.world.limits, first)
         machine.watch([s.id for s in self.scripts if len(s.accepted) == len(s.parts)])
         self._asked, self._cancelling, self._quarrels = {}, {}, {}
+        self._pausing, self._draining = {}, {}
         self._sent = set()
         self.world.timeline.after(TICK_S, self._tick)
         return machine
@@ -57,6 +71,7 @@ class ClientProcess(MemberProcess):
         life = self.life if life is None else life
         if self.up and self.life == life:
             self._plan_turn()
+            self._drain()
             self.world.timeline.after(TICK_S, lambda: self._tick(life))
 
     def after_turn(self) -> None:
@@ -66,6 +81,7 @@ class ClientProcess(MemberProcess):
         self.machine.finished_news.clear()
         self._submit()
         self._cancel()
+        self._pause()
         for command in self.machine.poll(self.now, POLL_S):
             self.perform(command)
 
@@ -110,6 +126,38 @@ class ClientProcess(MemberProcess):
                 number = self._ask(lambda n, run=run: Cancel(n, (run,)))
                 self._cancelling[number] = script
 
+    def _pause(self) -> None:
+        now = self.world.timeline.now
+        for script in self.scripts:
+            if script.pause_at is None or len(script.accepted) < len(script.parts):
+                continue
+            known = self.machine.watched.get(script.id)
+            if known is not None and known.paused and not script.wished:
+                script.wished.append(False)  # what was asked before came late
+            asked = any(script is other for other in self._pausing.values())
+            if script.wished and not asked:
+                paused, run = script.wished[0], script.id
+                if (script.pause_at if paused else script.resume_at) <= now:
+                    ask = lambda n, run=run, paused=paused: PauseRuns(n, (run,), paused)  # noqa: E731
+                    self._pausing[self._ask(ask)] = script
+
+    def _drain(self) -> None:
+        """Close a node now and then, and open it again; in the end open all of them."""
+        random = self.world.random
+        calm = self.world.timeline.now > self.world.trouble_s
+        if self._draining:
+            return
+        if self.drained and (calm or random.random() < 0.2):
+            name, why = self.drained, ""
+        elif calm:  # what was asked before may have come late
+            name, why = random.choice(self.world.nodes), ""
+        elif not self.drained and random.random() < 0.02:
+            self.drained = name = random.choice(self.world.nodes)
+            why = "for a while"
+        else:
+            return
+        self._draining[self._ask(lambda n: DrainNodes(n, (name,), why))] = not why
+
     # --- answers -----------------------------------------------------------------------
 
     def _answered(self, number: int, answer: Record) -> None:
@@ -126,6 +174,16 @@ class ClientProcess(MemberProcess):
             else:
                 demand(isinstance(answer, Expired), "cancel was answered with", answer)
                 script.cancelled = False  # ask again
+        elif number in self._pausing:
+            script = self._pausing.pop(number)
+            if isinstance(answer, Status):  # else it is asked again
+                self.world.promises.told([r for r in answer.runs if r.finished_at])
+                script.wished.pop(0)
+        elif number in self._draining:
+            opened = self._draining.pop(number)
+            if isinstance(answer, Cluster):
+                self.world.counters["undrained nodes" if opened else "drained nodes"] += 1
+                self.drained = "" if opened else self.drained
         elif number in self._quarrels:
             script = self._quarrels.pop(number)
             if isinstance(answer, PipelineAdded):

@@ -32,6 +32,7 @@ from pypelinin.wire.rows import (
     LotRow,
     LotsClosed,
     PartAdded,
+    PausedRuns,
     Released,
     Submitted,
 )
@@ -100,6 +101,7 @@ class Lineage:
     cancelled: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
+    paused: set[str] = field(default_factory=set)
 
     def stands(self, epoch: int, lsn: int) -> bool:
         """Whether what was built on that row still stands."""
@@ -194,6 +196,10 @@ class History:
                     line.outcomes[line.runs[number], job] = (states.FAILED, line.lsn)
             case CancelledRuns(runs):
                 line.cancelled.update(line.runs[number] for number in runs)
+            case PausedRuns(runs, paused):
+                change = line.paused.update if paused else line.paused.difference_update
+                change(line.runs[number] for number in runs)
+                self.counters["paused runs"] += paused
             case FinishedRun(number):
                 line.finished.add(line.runs[number])
             case Forgotten(runs):
@@ -209,6 +215,7 @@ class History:
         line.forgotten.add(run)
         line.finished.discard(run)
         line.cancelled.discard(run)
+        line.paused.discard(run)
         for job in range(self.scripts[run].jobs):
             for known in (
                 line.outcomes, line.failed, line.memory_kills, line.crashes, line.tried,
@@ -233,6 +240,7 @@ class History:
             if fence_epoch(row.fence) == line.epoch:
                 before = self.attempts.get(row.fence + i)
                 demand(before is None or not before.epoch, "fence", row.fence, "is not new")
+                demand(key[0] not in line.paused, key, "is handed out though its run is paused")
                 attempt = self.attempts[row.fence + i] = Attempt(row.fence + i, key, node)
                 attempt.memory_kills = line.memory_kills[key]
                 self.by_key.setdefault(key, []).append(attempt)

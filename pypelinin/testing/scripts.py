@@ -42,6 +42,10 @@ class RunScript:
     parts: list[tuple[bytes, bytes]]
     submit_at: float = 0.0
     cancel_at: float | None = None
+    pause_at: float | None = None
+    resume_at: float = 0.0
+    wished: list[bool] = field(default_factory=lambda: [True, False])
+    """Whether it shall be paused, one thing after the other; what was answered is taken out."""
     accepted: set[int] = field(default_factory=set)
     cancelled: bool = False
 

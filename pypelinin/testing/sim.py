@@ -62,6 +62,7 @@ class ClusterSim(World):
         self._last: deque[tuple[float, str, Sequence[Event]]] = deque(maxlen=LAST_EVENTS)
         self.router: RouterProcess = RouterProcess(self)
         self.brokers = self._random_brokers()
+        self.nodes = [broker.name for broker in self.brokers]
         self.pipeliners = [
             PipelinerProcess(self, f"pipeliner {i}")
             for i in range(self.random.choice((0, 1, 1, 2)))
@@ -131,6 +132,9 @@ class ClusterSim(World):
             script.submit_at = self.random.uniform(0, self.trouble_s * 0.9)
             if self.random.random() < 0.15:
                 script.cancel_at = script.submit_at + self.random.uniform(0, 4)
+            if self.random.random() < 0.15:
+                script.pause_at = script.submit_at + self.random.uniform(0, 4)
+                script.resume_at = script.pause_at + self.random.uniform(0, 10)
             self.scripts[script.id] = script
             client.scripts.append(script)
 

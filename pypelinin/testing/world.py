@@ -54,6 +54,9 @@ class World:
         self.journal = SimJournal(self.timeline, self.random, trace)
         self.odds = Odds()
         self.addresses: dict[bytes, Station] = {}
+        self.nodes: list[str] = []
+        self.trouble_s = 0.0
+        """How long faults go on."""
         self.trace = trace
 
     def turn(self, process: Station, batch: Sequence[Event]) -> None:

@@ -168,6 +168,8 @@ class Header(Record):
     labels: dict[str, str]
     open: bool = False
     """Whether its client may add jobs until it says that that was all."""
+    stops: bool = False
+    """Whether the first job that fails ends the run: nothing more of it begins."""
 
 
 @record

@@ -11,6 +11,24 @@ from __future__ import annotations
 from pypelinin.machine import record
 from pypelinin.wire.codec import Blobs, Ints, Record
 from pypelinin.wire.definitions import Capacity, Terms
+from pypelinin.wire.operations import (
+    DrainNodes as DrainNodes,
+)
+from pypelinin.wire.operations import (
+    ExplainJob as ExplainJob,
+)
+from pypelinin.wire.operations import (
+    Explanation as Explanation,
+)
+from pypelinin.wire.operations import (
+    PauseRuns as PauseRuns,
+)
+from pypelinin.wire.operations import (
+    RetryRun as RetryRun,
+)
+from pypelinin.wire.operations import (
+    SetDraining as SetDraining,
+)
 from pypelinin.wire.requests import (
     Added as Added,
 )
@@ -127,7 +145,7 @@ class JoinBroker(Record):
     hello: int
     held: Blobs
     cluster: str = ""
-    draining: bool = False
+    draining: str = ""
 
 
 @record
@@ -188,8 +206,8 @@ class GetJob(Record):
     offer: Capacity
     ahead: int
     pace: dict[str, int]
-    draining: bool = False
-    """Whether it takes nothing new at all; else it may be that others on the node leave nothing."""
+    draining: str = ""
+    """Why it takes nothing new at all; else it may be that others on the node leave nothing."""
 
 
 @record
@@ -415,5 +433,11 @@ MESSAGES: dict[str, type[Record]] = {
     "add job": AddJob,
     "leave": Leave,
     "pipeline settled": PipelineSettled,
+    "drain nodes": DrainNodes,
+    "set draining": SetDraining,
+    "pause pipelines": PauseRuns,
+    "retry pipeline": RetryRun,
+    "explain job": ExplainJob,
+    "explanation": Explanation,
 }
 NAMES = {cls: name for name, cls in MESSAGES.items()}

@@ -86,6 +86,9 @@ class RunStatus(Record):
     labels: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     running: int = 0
+    paused: bool = False
+    retry_of: str = ""
+    """The run that this one is again."""
 
 
 @record
@@ -111,8 +114,11 @@ class GetPipelines(Record):
 
 @record
 class Cancel(Record):
+    """Begin nothing more of these runs; *running*: end what runs of them, too."""
+
     request: int
     runs: tuple[str, ...]
+    running: bool = False
 
 
 @record
@@ -163,6 +169,8 @@ class NodeStatus(Record):
     capacity: Capacity | None = None
     free: Capacity | None = None
     """What of its offer nobody has."""
+    why: str = ""
+    """Why it is draining."""
 
 
 @record

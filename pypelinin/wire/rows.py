@@ -199,6 +199,25 @@ class ClosedRun(Record):
     number: int
 
 
+@record
+class Retried(Record):
+    """A run that is *source* again: its jobs *open* run anew, the others stand as they ended."""
+
+    number: int
+    source: str
+    header: bytes
+    open: Ints
+    at: float
+
+
+@record
+class PausedRuns(Record):
+    """Nothing more of these runs is handed out, or (*paused* false) again."""
+
+    runs: Ints
+    paused: bool
+
+
 ROWS: dict[int, type[Record]] = {
     1: Epoch,
     2: Joined,
@@ -218,6 +237,8 @@ ROWS: dict[int, type[Record]] = {
     16: Grew,
     17: Overruled,
     18: ClosedRun,
+    19: Retried,
+    20: PausedRuns,
 }
 _TAGS = {cls: tag for tag, cls in ROWS.items()}
 
@@ -275,6 +296,8 @@ class RunImage(Record):
     crash_jobs: Ints = field(default_factory=lambda: array("I"))
     """A job for each time that its slot died, *crash_nodes* where that was."""
     crash_nodes: tuple[str, ...] = ()
+    paused: bool = False
+    retry_of: str = ""
 
 
 @record

@@ -261,14 +261,16 @@ class Node(_Member):
         self.lots: list[Lot] = []
         self.basis: dict[int, tuple[int, int]] = {}
         self.cluster = ""
+        self.draining = ""
 
     def join(self, *held: HeldLot) -> list[Record]:
         self.hellos += 1
         packed = Blobs(pack_record(lot) for lot in held)
         self._join(
             JoinBroker(
-                self.name, self.incarnation, self.capacity, Capacity(self.slots), 0,
-                self.workers, self.labels, self.hellos, packed, self.cluster,
+                self.name, self.incarnation, self.capacity,
+                Capacity(self.slots, self.capacity.memory), 0,
+                self.workers, self.labels, self.hellos, packed, self.cluster, self.draining,
             )
         )  # fmt: skip
         return self.read()

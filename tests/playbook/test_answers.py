@@ -162,12 +162,12 @@ def test_a_broker_is_shown_with_what_runs_there(slots: int, shown: str) -> None:
     state.apply(JobsEnded((Ended(9, 0, b"\1"),), ()))
     node = Node(1, "n", "i", frozenset(("B", "A")), {"gpu": "yes"}, Capacity(2))
     node.offer(Capacity(slots), 0, {}, 1)
-    node.draining = not slots
+    node.draining = "" if slots else "it ends"
     peer = Peer(b"n", "broker", "n", "i", 1, Link(5, 0.2), heard_at=3.0, node=1)
     told = answers.member(state, peer, Coordinator({1: node}), {}, 4.5)
     assert told == NodeStatus(
         "n", "broker", shown, slots, 2, ("A", "B"), {"gpu": "yes"}, 1.5, 0, Capacity(2),
-        Capacity(slots),
+        Capacity(slots), node.draining,
     )  # fmt: skip
 
 

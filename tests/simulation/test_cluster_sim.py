@@ -26,6 +26,7 @@ SOMETIMES = (
     "crashes of a router",
     "cuts",
     "doubled messages",
+    "drained nodes",
     "executed again",
     "late outcomes dropped",
     "lots with needs",
@@ -34,6 +35,7 @@ SOMETIMES = (
     "nodes gone: a new incarnation came",
     "nodes gone: did not come back",
     "nodes gone: silent",
+    "paused runs",
     "pauses",
     "recalls",
     "rejoins",
@@ -44,6 +46,7 @@ SOMETIMES = (
     "shared nodes",
     "slot deaths",
     "timeouts",
+    "undrained nodes",
     "void lots",
 )
 """Each rare path must be seen in these seeds, or the simulation has gone tame."""

@@ -46,7 +46,8 @@ def test_a_cluster() -> None:
     assert document["runs"] == {"open": 1, "finished": 2}
     assert document["jobs"] == {"queued": 3, "running": 4}
     assert document["nodes"][0] == {
-        "name": "kiwi", "role": "broker", "state": "up", "slots": 2, "running": 1, "runs": 0,
+        "name": "kiwi", "role": "broker", "state": "up", "why": "", "slots": 2,
+        "running": 1, "runs": 0,
         "workers": ["A"], "labels": {"disk": "ssd"}, "silent_s": 0.25,
         "capacity": {"cores": 2, "memory": 10**9, "gpu": 1}, "free": {"cores": 1, "memory": 5},
     }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,13 +11,16 @@ from pypelinin.client.described import rebuilt
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.values import pack_value
+from pypelinin.wire.codec import Blobs
 from pypelinin.wire.definitions import PART_BYTES_MAX
+from pypelinin.wire.messages import Definition, RunStatus
 
 
 def there_and_back(pipeline: Pipeline) -> Pipeline:
     header, parts = pipeline.compile("r" * 32, "me", pack_value)
-    states = bytes(len(pipeline.jobs))
-    return rebuilt([header, states, *(blob for part in parts for blob in part)])
+    blobs = Blobs([header, bytes(len(pipeline.jobs)), *(b for part in parts for b in part)])
+    found = Definition(1, RunStatus("r" * 32, "running"), (), array("I"), blobs)
+    return rebuilt("r" * 32, found)
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)).filter(lambda e: e[0] < e[1])))

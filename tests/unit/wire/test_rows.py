@@ -35,7 +35,9 @@ from pypelinin.wire.rows import (
     LotsClosed,
     Overruled,
     PartAdded,
+    PausedRuns,
     Released,
+    Retried,
     RunImage,
     StateImage,
     Submitted,
@@ -67,11 +69,13 @@ EXAMPLES: list[Record] = [
     Grew(7, 3, b"growth"),
     Overruled(7, 3, FAILURE),
     ClosedRun(7),
+    Retried(8, "r" * 32, b"header", INTS, 0.25),
+    PausedRuns(INTS, True),
 ]
 RUN_IMAGE = RunImage(
     1, b"header", 0.5, (b"structure", b"details", b"", b""), b"\0\1", (1, 2), (3, 4), (FAILED,),
     True, 2.5, 7, 99, (1, 2**62), array("I", [4]), (b"result",), array("I", [5]), None, (0, 2),
-    array("I", [1]), ("node",),
+    array("I", [1]), ("node",), True, "r" * 32,
 )  # fmt: skip
 STATE_IMAGE = StateImage(
     99, 2, "cluster", 3, 4, 5, 6, (1, 0, 2, 17), (Joined(3, "node", "i"),),
@@ -94,7 +98,7 @@ def test_the_numbers_of_rows_in_old_journals_never_change() -> None:
         enumerate(
             "Epoch Joined Left Submitted PartAdded Assigned HandedOut JobsEnded LotsClosed "
             "GivenUp CancelledRuns FinishedRun Forgotten Released CancelledJobs Grew "
-            "Overruled ClosedRun".split(),
+            "Overruled ClosedRun Retried PausedRuns".split(),
             start=1,
         )
     )
@@ -109,7 +113,7 @@ def test_a_row_with_a_field_too_many_or_too_few_is_refused(row: Record) -> None:
             unpack_row(b"\x92" + pack_row(row)[1:2] + bytes([0x90 | count]) + body)
 
 
-@pytest.mark.parametrize("tag", [0, 19, -1, "Epoch", True, None, 1.0])
+@pytest.mark.parametrize("tag", [0, 21, -1, "Epoch", True, None, 1.0])
 def test_a_row_this_version_does_not_know_is_refused(tag: object) -> None:
     with pytest.raises(BadMessage, match=r"unknown kind|not a tagged record"):
         unpack_row(pack_tagged(tag, EXAMPLES[0]))
@@ -138,11 +142,10 @@ def test_images_come_back_as_they_were() -> None:
 
 
 def test_an_image_without_the_fields_of_a_newer_version_can_be_read() -> None:
-    newer = pack_plain(
-        [[1, 2**62], b"\4\0\0\0", [b"result"], b"\5\0\0\0", None, [0, 2], b"\1\0\0\0", ["node"]]
-    )[1:]
+    fields: list[object] = [[1, 2**62], b"\4\0\0\0", [b"result"], b"\5\0\0\0", None, [0, 2]]
+    newer = pack_plain([*fields, b"\1\0\0\0", ["node"], True, "r" * 32])[1:]
     without = pack_record(RUN_IMAGE).removesuffix(newer)
-    assert without[:3] == b"\xdc\x00\x14"
+    assert without[:3] == b"\xdc\x00\x16"
     image = unpack_image(1, b"\x9c" + without[3:])  # it had 12 fields
     assert isinstance(image, RunImage)
     assert image.floors == ()

@@ -1,0 +1,173 @@
+"""A run again: what is given, what runs anew, and what is refused."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+from pypelinin.cluster.retrying import judge_retry
+from pypelinin.graph import states
+from pypelinin.wire.definitions import GONE, Capacity, Failure, Refusal, Terms
+from pypelinin.wire.messages import (
+    Cancel,
+    GetStatus,
+    JobFailure,
+    Refused,
+    ReleaseResults,
+    RetryRun,
+    RunStatus,
+    Status,
+)
+from pypelinin.wire.rows import Forgotten, Retried
+from tests.playbook.scene import WALL, Node, Scene, chain, run_id, state_with, wide
+
+ERROR = Failure("exception", "ValueError", "no")
+NEW = run_id(2)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def node(scene: Scene) -> Node:
+    node = Node(scene, slots=1, capacity=Capacity(8, 2**33))
+    node.join()
+    return node
+
+
+def ask(scene: Scene, message: RetryRun) -> RunStatus:
+    answer = scene.reply(message, b"somebody")
+    assert isinstance(answer, Status), answer
+    return answer.runs[0]
+
+
+def refused(scene: Scene, message: RetryRun) -> Refusal:
+    answer = scene.reply(message, b"somebody")
+    assert isinstance(answer, Refused), answer
+    return answer.refusal
+
+
+def status(scene: Scene, number: int) -> RunStatus:
+    answer = scene.reply(GetStatus(99, (run_id(number),), False), b"somebody")
+    assert isinstance(answer, Status)
+    return answer.runs[0]
+
+
+def failed_chain(scene: Scene, node: Node) -> None:
+    """A is done, B failed, C is skipped."""
+    scene.submit(chain("A", "B", "C"))
+    node.end(node.next_lot(), b"\1")
+    node.end(node.next_lot(), b"\2", JobFailure(0, ERROR))
+    assert status(scene, 1).state == "failed"
+
+
+def test_only_what_did_not_succeed_runs_again(scene: Scene, node: Node) -> None:
+    failed_chain(scene, node)
+    found = ask(scene, RetryRun(1, run_id(1), NEW))
+    assert (found.state, found.done, found.retry_of) == ("running", 1, run_id(1))
+    lot = node.next_lot()
+    assert (lot.worker, lot.jobs.tolist()) == ("B", [1])
+    node.end(lot, b"\1")
+    node.end(node.next_lot(), b"\1")
+    assert (status(scene, 2).state, status(scene, 2).done) == ("done", 3)
+    assert status(scene, 1).state == "failed"
+
+
+def test_asked_twice_it_is_one_run(scene: Scene, node: Node) -> None:
+    failed_chain(scene, node)
+    ask(scene, RetryRun(1, run_id(1), NEW))
+    again = ask(scene, RetryRun(2, run_id(1), NEW))
+    assert again.retry_of == run_id(1)
+    assert sum(isinstance(row, Retried) for row in scene.rows) == 1
+
+
+def test_the_new_run_survives_a_restart(scene: Scene, node: Node) -> None:
+    failed_chain(scene, node)
+    ask(scene, RetryRun(1, run_id(1), NEW))
+    again = scene.restarted()
+    assert again.state.digest() == again.state.digest()
+    back = Node(again, "node", node.incarnation, slots=1)
+    back.hellos = node.hellos
+    back.join()
+    assert back.next_lot().worker == "B"
+    assert status(again, 2).retry_of == run_id(1)
+
+
+def test_with_failed_what_was_cancelled_stays_so(scene: Scene, node: Node) -> None:
+    scene.submit(wide(3))
+    node.end(node.next_lot(), b"\2", JobFailure(0, ERROR))
+    lot = node.next_lot()
+    scene.reply(Cancel(1, (run_id(1),)), b"somebody")
+    node.end(lot, b"\1")
+    ask(scene, RetryRun(1, run_id(1), NEW, failed_only=True))
+    node.end(node.next_lot(), b"\1")
+    found = status(scene, 2)
+    assert (found.state, found.done, found.cancelled) == ("done", 2, 1)
+    ask(scene, RetryRun(1, run_id(1), run_id(3)))
+    node.end(node.next_lot(), b"\1")
+    node.end(node.next_lot(), b"\1")
+    assert (status(scene, 3).state, status(scene, 3).done) == ("done", 3)
+
+
+def test_memory_is_what_each_job_may_use_then(scene: Scene, node: Node) -> None:
+    failed_chain(scene, node)
+    ask(scene, RetryRun(1, run_id(1), NEW, memory=(2**30, 2**31)))
+    lot = node.next_lot()
+    assert lot.terms == Terms(memory=2**30)
+    node.end(lot, b"\2", JobFailure(0, Failure("memory", "MemoryLimit", "too much")))
+    scene.tick(5.0)
+    assert node.next_lot().terms == Terms(memory=2**31)
+
+
+def test_a_running_unknown_or_successful_run_is_refused(scene: Scene, node: Node) -> None:
+    scene.submit(wide(1))
+    running = refused(scene, RetryRun(1, run_id(1), NEW))
+    assert (running.code, running.what) == ("conflict", f"Run {run_id(1)} is still running.")
+    assert "cancel it first" in running.remedy
+    node.end(node.next_lot(), b"\1")
+    assert refused(scene, RetryRun(1, run_id(1), NEW)).what == (
+        f"Nothing of run {run_id(1)} is left to do."
+    )
+    assert refused(scene, RetryRun(1, run_id(7), NEW)).code == "not found"
+    assert refused(scene, RetryRun(1, run_id(1), run_id(1))).code == "conflict"
+
+
+@pytest.mark.parametrize(("new", "memory"), [("short", ()), (NEW, (0,)), (NEW, (2**61,))])
+def test_nonsense_is_refused(scene: Scene, node: Node, new: str, memory: tuple[int, ...]) -> None:
+    failed_chain(scene, node)
+    assert refused(scene, RetryRun(1, run_id(1), new, memory=memory)).code == "malformed"
+
+
+def test_who_made_what_is_gone_runs_again() -> None:
+    state = state_with(chain("A", "B", "C"))
+    source = state.runs.by_number[1]
+    source.reads = {1: array("I", [0]), 2: array("I", [1])}
+    for job, ended in enumerate((states.DONE, states.DONE, states.FAILED)):
+        source.set_state(job, ended)
+    source.finished_at = 1.0
+    source.results = {0: GONE, 1: b"mx"}
+    row = judge_retry(source, RetryRun(1, source.id, NEW), 2, WALL)
+    assert isinstance(row, Retried)
+    assert row.open.tolist() == [2]
+    source.results = {0: GONE, 1: GONE}
+    row = judge_retry(source, RetryRun(1, source.id, NEW), 2, WALL)
+    assert isinstance(row, Retried)
+    assert row.open.tolist() == [0, 1, 2]
+
+
+def test_who_lends_results_is_kept_until_the_other_is_forgotten(scene: Scene, node: Node) -> None:
+    failed_chain(scene, node)
+    ask(scene, RetryRun(1, run_id(1), NEW))
+    runs = scene.state.runs
+    scene.reply(ReleaseResults(1, (run_id(1),)), b"somebody")
+    node.end(node.next_lot(), b"\1")
+    node.end(node.next_lot(), b"\1")
+    old = WALL + scene.limits.history_s + 1000.0
+    forgotten = [row.runs.tolist() for row in runs.judge_retention(old, 0.0)
+                 if isinstance(row, Forgotten)]  # fmt: skip
+    assert forgotten == [[2]]
+    scene.router.scribe.write(runs.judge_retention(old, 0.0))
+    assert [row.runs.tolist() for row in runs.judge_retention(old, 0.0)] == [[1]]  # type: ignore[attr-defined]
