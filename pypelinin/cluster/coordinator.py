@@ -2,17 +2,17 @@
 
 A node says how much it offers, and how many cores more ahead of that; only jobs measured short
 there go ahead. The highest priority goes first, then the submitter who has the least of the
-cluster, then the class that was not served for longest; a lot goes to the node where the least
-stays free. A class that could not be placed for a while has a node kept free for it, and while
-one that is not short waits for a node nothing goes ahead there, or small jobs would keep it out
-for ever.
+cluster, then the class that was not served for longest; a lot goes to the node that has most of
+what its first job reads, of equal ones to where the least stays free. A class that could not be
+placed for a while has a node kept free for it, and while one that is not short waits for a node
+nothing goes ahead there, or small jobs would keep it out for ever.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,6 +36,9 @@ LOT_BYTES_MAX = 1024 * 1024
 RESERVE_AFTER_S = 2.0
 """A class that could not be placed for so long has a node kept free for it."""
 NOTHING = Capacity(0)
+Near = Callable[[int, int], Counter[int]]
+"""How many bytes of what a job (run, job) reads each node has."""
+NO_BYTES: Counter[int] = Counter()
 
 
 class Held(NamedTuple):
@@ -209,7 +212,7 @@ class Coordinator:
 
     # --- who gets ----------------------------------------------------------------------
 
-    def place(self, queues: Queues, now: float) -> Iterator[Placed]:
+    def place(self, queues: Queues, now: float, near: Near | None = None) -> Iterator[Placed]:
         """Lots to hand out now; counts them at the nodes."""
         classes = queues.classes
         for known in self.nodes.values():
@@ -221,14 +224,14 @@ class Coordinator:
             if len(keys) > 1:
                 key = min(keys, key=lambda k: self._rank(k, classes[k]))
             waiting = classes[key]
-            node = self._best(key, waiting, queues)
+            submitter = self._next(waiting)
+            node = self._best(key, waiting, queues, submitter, near)
             if node is None:
                 keys.remove(key)
                 self._reserve(key, waiting, now)
                 continue
             need = node.need(waiting.terms)
             assert need is not None
-            submitter = self._next(waiting)
             plain = waiting.terms is None
             held = Held(need, submitter, 1 if plain else weight(need, node.capacity))
             self._take(node, held)
@@ -252,15 +255,19 @@ class Coordinator:
             return next(iter(waiting.lines))
         return min(waiting.lines, key=lambda submitter: self.usage[submitter])
 
-    def _best(self, key: ClassKey, waiting: JobClass, queues: Queues) -> Node | None:
-        """The fitting node where the least stays free; else one where it may go ahead."""
+    def _best(
+        self, key: ClassKey, waiting: JobClass, queues: Queues, submitter: str, near: Near | None
+    ) -> Node | None:
+        """The fitting node that has most of what is read, of equal ones where the least stays
+        free; else one where it may go ahead."""
         open_nodes = [
             node
             for node in self._fitting(waiting)
             if not node.closed and not self._is_kept(node, key)
         ]
-        free = (node for node in open_nodes if node.has_room(waiting.terms))
-        best = min(free, key=lambda node: node.left.cores, default=None)
+        free = [node for node in open_nodes if node.has_room(waiting.terms)]
+        has = near(*waiting.first(submitter)) if near is not None and len(free) > 1 else NO_BYTES
+        best = min(free, key=lambda node: (-has[node.number], node.left.cores), default=None)
         if best is None:
             ahead = (node for node in open_nodes if self._may_go_ahead(node, waiting, queues))
             best = max(ahead, key=lambda node: node.left.cores, default=None)

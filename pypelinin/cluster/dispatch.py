@@ -15,6 +15,7 @@ from pypelinin.cluster.attempts import CRASHES, OpenLot, Pair
 from pypelinin.cluster.coordinator import Coordinator, Node, Placed
 from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.hand_out import lots_for, with_followers
+from pypelinin.cluster.locality import Locality
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.queues import Queues
 from pypelinin.cluster.record import RunRecord
@@ -39,6 +40,7 @@ class Dispatch:
         """Ready jobs of paused runs, by run."""
         self._streaks: dict[int, dict[Pair, None]] = {}
         """The jobs whose slots died on each node since one was done there."""
+        self.locality = Locality(scribe.state.runs)
         self.ended = 0
         self.told: dict[int, list[tuple[int, int]]] = {}
         """(job, status) of this turn, of runs that somebody follows job by job."""
@@ -195,7 +197,10 @@ class Dispatch:
             while stop < end and lot.runs[stop] == number:
                 stop += 1
             jobs, piece = lot.jobs[begin:stop], statuses[begin - start : stop - start]
-            if self._state.runs.by_number[number].followers:
+            run = self._state.runs.by_number[number]
+            if run.reads:
+                self.locality.ended(run, jobs, piece, lot.node)
+            if run.followers:
                 self.told.setdefault(number, []).extend(zip(jobs, piece, strict=True))
             if states.AGAIN in piece or states.UNBEGUN in piece:
                 jobs, piece = self._final(lot, begin, piece, now)
@@ -265,7 +270,7 @@ class Dispatch:
     def hand_out(self, now: float) -> None:
         """Queued jobs to nodes with room: one row and few messages a node."""
         chosen: dict[int, list[Placed]] = {}
-        for placed in self.coordinator.place(self.queues, now):
+        for placed in self.coordinator.place(self.queues, now, self.locality.near):
             chosen.setdefault(placed.node.number, []).append(placed)
         if not chosen:
             return
@@ -308,6 +313,7 @@ class Dispatch:
     def forget(self, number: int) -> None:
         """The run is over."""
         self.held.pop(number, None)
+        self.locality.forget(number)
 
     def check(self) -> None:
         self.queues.check()

@@ -53,6 +53,11 @@ class JobClass:
             line.append(_Segment(run, jobs))
         self.count += len(jobs)
 
+    def first(self, submitter: str) -> tuple[int, int]:
+        """(run, job) of what *submitter* gets next."""
+        segment = self.lines[submitter][0]
+        return segment.run, segment.jobs[segment.begin]
+
     def take(self, submitter: str, jobs_max: int) -> tuple[array[int], array[int]]:
         """Up to *jobs_max* jobs of not too many runs, all of *submitter*."""
         line = self.lines[submitter]

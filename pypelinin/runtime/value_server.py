@@ -151,11 +151,12 @@ class RemoteValues:
     def put(self, name: str, values: Iterable[Sequence[Piece]], *, durable: bool) -> list[bytes]:
         del durable  # the server's disk is written through with "close"
         kept: list[Reference] = []
+        listed = [list(pieces) for pieces in values]
         size = 0
 
         def requests() -> Iterator[list[bytes]]:
             nonlocal size
-            for pieces in values:
+            for pieces in listed:
                 size += -size % _PAGE
                 begin, crc = size, 0
                 for piece in pieces:
@@ -171,7 +172,10 @@ class RemoteValues:
             pass
         for _ in self._ask(iter([[b"close", name.encode(), b"%d" % size]])):
             pass
-        return [found.pack() for found in kept]
+        packed = [found.pack() for found in kept]
+        for name_of, pieces in zip(packed, listed, strict=True):  # who reads it may run here
+            self._cache.put(name_of, pieces)
+        return packed
 
     def get(self, packed: bytes) -> memoryview:
         kept = reference(packed)
@@ -188,7 +192,7 @@ class RemoteValues:
         for number, part in self._ask(requests):
             data[number * PART_BYTES : number * PART_BYTES + len(part)] = part
         found = checked(kept, memoryview(data))
-        self._cache.put(packed, found)
+        self._cache.put(packed, [found])
         return found
 
     def _ask(self, requests: Iterator[list[bytes]]) -> Iterator[tuple[int, bytes]]:
@@ -244,7 +248,7 @@ class Cache:
         except (OSError, ValueLost):
             return None
 
-    def put(self, packed: bytes, data: memoryview) -> None:
+    def put(self, packed: bytes, pieces: Sequence[Piece]) -> None:
         """Keep a copy if that is possible."""
         path = self._path(reference(packed))
         with contextlib.suppress(OSError):
@@ -252,7 +256,7 @@ class Cache:
             if self._root.stat().st_uid != os.getuid():
                 return
             with tempfile.NamedTemporaryFile(dir=self._root, delete=False) as file:
-                file.write(data)
+                file.writelines(pieces)
             os.rename(file.name, path)
             self._shrink()
 

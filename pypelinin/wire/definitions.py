@@ -217,6 +217,12 @@ def value_name(packed: bytes) -> str:
     return packed[1:].partition(b"|")[0].decode("ascii", "replace")
 
 
+def value_size(packed: bytes) -> int:
+    """How many bytes a kept value has; 0 if that is not to be seen."""
+    fields = packed[1:].split(b"|") if is_kept(packed) else []
+    return int(fields[2]) if len(fields) > 2 and fields[2].isdigit() else 0
+
+
 @record
 class Growth(Record):
     """Jobs that a run gains, numbered from 0 among themselves; see Structure and Details.

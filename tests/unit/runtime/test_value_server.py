@@ -133,7 +133,7 @@ def test_the_cache_drops_the_oldest(tmp_path: Path) -> None:
     files = ValueFiles(tmp_path / "files")
     kept = [files.put(f"{RUN}/{i}", [[b"x" * 100]], durable=False)[0] for i in range(3)]
     for age, packed in enumerate(kept):
-        cache.put(packed, memoryview(b"x" * 100))
+        cache.put(packed, [memoryview(b"x" * 100)])
         path = tmp_path / f"{RUN}-{reference(packed).name[-1]}-0-{reference(packed).check}"
         if path.exists():
             os.utime(path, (1000 + age, 1000 + age))
@@ -148,7 +148,7 @@ def test_a_copy_that_another_process_dropped_meanwhile_is_passed_over(tmp_path: 
     packed = ValueFiles(tmp_path / "files").put(f"{RUN}/1", [[b"x" * 100]], durable=False)[0]
     cache = Cache(tmp_path, bytes_max=150 + 4096)
     (tmp_path / "2").write_bytes(bytes(4096))
-    cache.put(packed, memoryview(b"x" * 100))
+    cache.put(packed, [memoryview(b"x" * 100)])
     assert not (tmp_path / "1").exists()
     assert cache.get(packed) is not None
 
@@ -169,7 +169,7 @@ def test_a_copy_of_what_is_not_summed_counts_until_this_machine_restarts(
 ) -> None:
     (packed,) = ValueFiles(tmp_path, this_start()).put(f"{RUN}/1", [[b"x" * 100]], durable=False)
     cache = Cache(tmp_path / "cache")
-    cache.put(packed, memoryview(b"x" * 100))
+    cache.put(packed, [memoryview(b"x" * 100)])
     assert cache.get(packed) == b"x" * 100
     monkeypatch.setattr(value_server, "this_start", lambda: "@0other00")
     assert cache.get(packed) is None
