@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +19,8 @@ from pypelinin.wire.definitions import FRAME_BYTES_MAX, Failure, Structure
 from pypelinin.wire.messages import ExplainJob, Explanation, Refused
 
 NAMED_MAX = 10
+LOOKED_AT_MAX = 100_000
+"""Jobs above one that never ran, among which the culprits are looked for."""
 ADVICE = {
     "memory": "Give it more: `pypelinin retry {run} --memory 8GB`, or memory=['2GB', '8GB'] "
     "in the job, which is tried with more each time.",
@@ -74,7 +77,7 @@ def _waits(dispatch: Dispatch, run: RunRecord, job: int, now: float) -> Iterator
     at = dispatch.later(run.number, job)
     if at is not None:
         yield f"It failed and is tried again in {max(0.0, at - now):.1f} s."
-    ups = [up for up in upstreams_of(run, job) if run.states[up] != states.DONE]
+    ups = [up for up in Order(run).upstreams_of(job) if run.states[up] != states.DONE]
     if ups:
         yield f"It waits for {_named(run, ups)}."
     if run.paused:
@@ -129,26 +132,31 @@ def _tries(run: RunRecord, job: int) -> Iterator[str]:
         yield f"Before that it {', '.join(told)}" + (f" (crashed on {where})." if where else ".")
 
 
-def upstreams_of(run: RunRecord, job: int) -> list[int]:
-    """The jobs that it waits for."""
-    found: list[int] = []
-    for part in run.parts:
-        assert part is not None
-        structure = unpack_again(Structure, part[0], FRAME_BYTES_MAX)
-        place = job - structure.first
-        if 0 <= place < len(structure.offsets) - 1:
-            low, high = structure.offsets[place], structure.offsets[place + 1]
-            found += structure.upstreams[low:high]
-    return found + [up for up, other in run.feeds if other == job]
+class Order:
+    """What each job of a run waits for, read once."""
+
+    def __init__(self, run: RunRecord) -> None:
+        parts = (part[0] for part in run.parts if part is not None)
+        self._parts = [unpack_again(Structure, part, FRAME_BYTES_MAX) for part in parts]
+        self._firsts = [part.first for part in self._parts]
+        self._fed: dict[int, list[int]] = {}
+        for up, job in run.feeds:
+            self._fed.setdefault(job, []).append(up)
+
+    def upstreams_of(self, job: int) -> list[int]:
+        part = self._parts[bisect_right(self._firsts, job) - 1]
+        low, high = part.offsets[job - part.first], part.offsets[job - part.first + 1]
+        return [*part.upstreams[low:high], *self._fed.get(job, ())]
 
 
 def _culprits(run: RunRecord, job: int) -> list[int]:
     """The nearest jobs above that failed or were cancelled."""
+    order = Order(run)
     found: dict[int, None] = {}
     seen = {job}
     stack = [job]
-    while stack:
-        for up in upstreams_of(run, stack.pop()):
+    while stack and len(seen) < LOOKED_AT_MAX:
+        for up in order.upstreams_of(stack.pop()):
             if up in seen:
                 continue
             seen.add(up)

@@ -313,6 +313,8 @@ class Router:
             return Refused(message.request, refusal) if refusal else self._cluster(message, now)
         if isinstance(message, PauseRuns):
             found = self.operations.pause(message)
+        elif self.dispatch.queues.count > self.limits.queued_jobs_max:
+            found = refuse("busy", f"{self.dispatch.queues.count:,} jobs are queued already.")
         else:
             run = self.operations.retry(message, now + self._wall_offset_s)
             found = run if isinstance(run, Refusal) else [run]
