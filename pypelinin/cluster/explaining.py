@@ -65,7 +65,8 @@ def _why(state: State, dispatch: Dispatch, run: RunRecord, job: int, now: float)
         case states.FAILED:
             yield from _failed(run, job)
         case states.SKIPPED:
-            yield f"It never ran: {_named(run, _culprits(run, job))} above it did not succeed."
+            found = _named(run, _culprits(run, job)) or "something far"
+            yield f"It never ran: {found} above it did not succeed."
         case states.CANCELLED:
             yield "It was cancelled, or its run was."
 

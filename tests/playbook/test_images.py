@@ -15,9 +15,9 @@ from pypelinin.config import Limits
 from pypelinin.graph.job import Job
 from pypelinin.machine import Command, Event
 from pypelinin.pipeline import Pipeline
-from pypelinin.wire.codec import Blobs, Envelope, pack_plain, pack_record
+from pypelinin.wire.codec import Blobs, Envelope, Record, pack_plain, pack_record
 from pypelinin.wire.definitions import Capacity, Place
-from pypelinin.wire.messages import AddPipeline
+from pypelinin.wire.messages import AddPipeline, PauseRuns, RetryRun
 from pypelinin.wire.rows import pack_row, unpack_image, unpack_row
 
 LIMITS = Limits(journal_rows_max=40, images_in_turn_max=3)
@@ -89,7 +89,7 @@ class Life:
             if isinstance(command, (Send, SendAfter)) and command.peer == b"broker":
                 self.inbox.append(Received(b"", command.envelope))
 
-    def step(self, *requests: AddPipeline) -> None:
+    def step(self, *requests: Record) -> None:
         self.now += 0.01
         events, self.inbox, self.slots = [*self.inbox, *self.slots], [], []
         out: list[Event] = [Received(b"client", Envelope(request)) for request in requests]
@@ -117,6 +117,28 @@ def test_a_replay_of_images_and_rows_is_the_life_that_wrote_them(seed: int) -> N
             replayed.state.check()
     assert life.disk.compactions > 5
     assert len(life.disk.rows) < 3 * LIMITS.journal_rows_max
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_runs_that_are_paused_and_begun_again_come_back_as_they_were(seed: int) -> None:
+    life = Life(seed)
+    runs = life.router.state.runs
+    for step in range(500):
+        requests: list[Record] = [submission(step)] if step > 20 and step % 6 == 0 else []
+        old = f"{life.random.randrange(21, 22 + step):032}"
+        if step % 3 == 0:
+            requests.append(RetryRun(step, old, f"again-{step:027}", step % 2 == 0))
+        if step % 5 == 0:
+            requests.append(PauseRuns(step, (old,), life.random.random() < 0.5))
+        life.step(*requests)
+        if step % 7 == 0:
+            replayed = life.disk.replay()
+            assert replayed.state.digest() == life.router.state.digest()
+            assert replayed.state.runs.lent == runs.lent
+            replayed.state.check()
+    assert life.disk.compactions > 5
+    assert sum(bool(run.retry_of) for run in runs.by_number.values()) > 20
+    assert any(run.paused for run in runs.by_number.values())
 
 
 def test_a_crash_in_the_middle_of_a_compaction_changes_nothing() -> None:
