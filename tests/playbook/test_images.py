@@ -125,7 +125,7 @@ def test_runs_that_are_paused_and_begun_again_come_back_as_they_were(seed: int) 
     runs = life.router.state.runs
     for step in range(500):
         requests: list[Record] = [submission(step)] if step > 20 and step % 6 == 0 else []
-        old = f"{life.random.randrange(21, 22 + step):032}"
+        old = f"{6 * life.random.randrange(4, 5 + step // 6):032}"
         if step % 3 == 0:
             requests.append(RetryRun(step, old, f"again-{step:027}", step % 2 == 0))
         if step % 5 == 0:
