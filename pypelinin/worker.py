@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 class Worker:
     """Base of the user's workers; a workers module lists them in its `__all__`.
 
-    *requires* are the names the worker needs; the store's `retrieve` reads them. A class
+    *requires* are the names the worker needs; the store's `retrieve` reads them. Attributes named
+    like the options of `Job` (`cores = 2`, `memory = "2GB"`, `retries = 3` ...) hold for its jobs
+    where job and pipeline say nothing else. A class
     of the same shape that does not inherit works too.
     """
 

@@ -43,6 +43,7 @@ class Bench:
         """Headers of runs by number: (id, payload)."""
         self.pool = Pool(ledger, limits)
         self.workers: tuple[str, ...] = ()
+        self.declared: tuple[bytes, ...] = ()
         self.probed = False
         """Whether a slot has loaded what the user gave, so that it is known what it offers."""
         self.closed = False
@@ -181,7 +182,7 @@ class Bench:
         slot = self.pool.started(event.slot)
         if not self.probed:
             self.probed = True
-            self.workers = event.workers
+            self.workers, self.declared = event.workers, event.declared
             for number in range(1, self.pool.most):
                 self.pool.open(number, now)
         lot = None if slot.fence is None else self.lots.get(slot.fence)

@@ -89,18 +89,22 @@ class Dispatch:
         header = run.header
         for (kind, killed, avoid), group in groups.items():
             self.queues.add(
-                header.kinds[kind], header.submitter, run.number, group, first, run.widest, killed,
+                run.kinds[kind], header.submitter, run.number, group, first, run.widest, killed,
                 avoid,
             )  # fmt: skip
 
     def pause(self, runs: Iterable[RunRecord]) -> None:
         """What is queued of these runs waits apart; what nodes have not begun comes back."""
+        self._drop_lots(self.requeue(runs))
+
+    def requeue(self, runs: Iterable[RunRecord]) -> dict[int, RunRecord]:
+        """What decides how the queued jobs of these runs wait has changed."""
         fresh = {run.number: run for run in runs}
-        for number, jobs in self.queues.drop(set(fresh)):
+        for number, jobs in self.queues.drop(set(fresh)) if fresh else ():
             for job in jobs:
                 fresh[number].set_state(job, states.OPEN)
             self.enqueue(fresh[number], jobs)
-        self._drop_lots(fresh)
+        return fresh
 
     def resume(self, runs: Iterable[RunRecord]) -> None:
         for run in runs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -69,10 +70,8 @@ def resolve(packed: bytes, header: Header, known: dict[str, int]) -> Resolved:
     if twice is not None or len(set(names)) < len(names):
         raise BadMessage(f"the run has a job {twice or 'of one of these names twice'!r} already")
     feeds = [(base + new, there[i]) for new, i in zip(*[iter(growth.feeds)] * 2, strict=True)]
-    grown = Header(
-        header.run, header.digest, header.submitter, base + jobs, tuple(kinds),
-        _with_functions(header.payload, growth.functions), header.labels, header.open,
-    )  # fmt: skip
+    payload = _with_functions(header.payload, growth.functions)
+    grown = replace(header, jobs=base + jobs, kinds=tuple(kinds), payload=payload)
     return Resolved(grown, structure, details, feeds, _expansion(growth, jobs, there), names)
 
 

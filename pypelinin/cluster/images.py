@@ -106,6 +106,7 @@ def _restore_run(state: State, image: RunImage) -> None:
     ]
     run = RunRecord(image.number, header, image.header, image.at, [None] * len(parts), image.lsn)
     run.missing = run.base_parts = len(parts)
+    runs.set_kinds(run)
     runs.by_number[image.number] = run
     runs.numbers[header.run] = image.number
     for index, part in enumerate(parts):

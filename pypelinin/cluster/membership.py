@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pypelinin.cluster.amounts import capacity_text
 from pypelinin.cluster.coordinator import Node, sane
@@ -14,7 +14,7 @@ from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
 from pypelinin.errors import BadMessage
 from pypelinin.wire.codec import unpack_record
-from pypelinin.wire.definitions import FRAME_BYTES_MAX
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Kind
 from pypelinin.wire.messages import (
     HeldLot,
     JoinBroker,
@@ -96,6 +96,7 @@ class Membership:
             address, "broker", message.name, message.incarnation, message.hello, now
         )
         peer.node = number
+        self._dispatch.requeue(self._state.runs.declare(_declared(message.declared)))
         drop = self._adopt(number, message, now)
         node = Node(
             number, message.name, message.incarnation, frozenset(message.workers),
@@ -198,3 +199,14 @@ class Membership:
             self._node_left(peer.node, why)
         else:
             self._planning.assign(self._planning.gone(peer))
+
+
+def _declared(packed: Iterable[bytes]) -> Iterator[Kind]:
+    """What can be read and makes sense."""
+    for one in packed:
+        try:
+            kind = unpack_record(Kind, one, FRAME_BYTES_MAX)
+        except BadMessage:
+            continue
+        if kind.sane:
+            yield kind

@@ -70,6 +70,8 @@ class RunRecord:
     """How many parts were submitted; the others grew."""
     additions: int = 0
     closed: bool = False
+    kinds: tuple[Kind, ...] = ()
+    """Those of the header, with what the classes of their workers say; in memory only."""
     names: dict[str, int] | None = None
     """Jobs by name, known only if the run grows."""
 
@@ -111,7 +113,7 @@ class RunRecord:
         return "cancelled" if self.cancelled and self.counts[states.CANCELLED] else "done"
 
     def kind(self, job: int) -> Kind:
-        return self.header.kinds[self.kind_of[job] if self.kind_of else 0]
+        return self.kinds[self.kind_of[job] if self.kind_of else 0]
 
     def terms(self, job: int) -> Terms | None:
         """On what terms the next try of the job runs, or the one that runs now."""

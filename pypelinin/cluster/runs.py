@@ -68,6 +68,8 @@ class Runs:
         """Finished runs that changed since their image was taken."""
         self.lent: Counter[str] = Counter()
         """How many runs are others again, whose results they may use."""
+        self._declared: dict[str, Kind] = {}
+        """What the classes of workers say of their jobs, by Brokers that joined; in memory only."""
         self._partial_bytes = 0
         self._partial_since: dict[int, tuple[int, float]] = {}
         self._taken: dict[int, int] = {}
@@ -150,7 +152,7 @@ class Runs:
             return refuse("malformed", "The run's id or number of parts is out of bounds.")
         if any(kind.terms is not None and not kind.sane for kind in header.kinds):
             return refuse("malformed", "What jobs of the run need is out of bounds.")
-        for kind in header.kinds if fits is not None else ():
+        for kind in self._with_declared(header) if fits is not None else ():
             assert fits is not None
             refusal = fits(kind)
             if refusal is not None:
@@ -178,6 +180,31 @@ class Runs:
         if expected != header.jobs:
             return refuse("malformed", f"{expected} jobs came, {header.jobs} were announced.")
         return None
+
+    def declare(self, kinds: Iterable[Kind]) -> list[RunRecord]:
+        """A Broker offers workers whose classes say this; returns the runs it is news for."""
+        fresh = {kind.worker: kind for kind in kinds if self._declared.get(kind.worker) != kind}
+        self._declared |= fresh
+        listed = [
+            run
+            for run in (self.by_number.values() if fresh else ())
+            if any(kind.worker in fresh for kind in run.header.kinds)
+        ]
+        for run in listed:
+            self.set_kinds(run)
+        return listed
+
+    def set_kinds(self, run: RunRecord) -> None:
+        """To be called when the header is new."""
+        run.kinds = self._with_declared(run.header)
+
+    def _with_declared(self, header: Header) -> tuple[Kind, ...]:
+        known = self._declared
+        if not any(kind.worker in known for kind in header.kinds):
+            return header.kinds
+        return tuple(
+            kind.over(known[kind.worker]) if kind.worker in known else kind for kind in header.kinds
+        )
 
     def judge_cancel(self, runs: Iterable[RunRecord]) -> list[Record]:
         numbers = [run.number for run in runs if not run.finished_at and not run.cancelled]
@@ -291,6 +318,7 @@ class Runs:
         header = unpack_again(Header, row.header, FRAME_BYTES_MAX)
         run = RunRecord(row.number, header, row.header, row.at, [None] * row.parts, lsn, row.parts)
         run.base_parts = row.parts
+        self.set_kinds(run)
         self.by_number[row.number] = run
         self.numbers[header.run] = row.number
         self.next_number = row.number + 1
@@ -321,6 +349,7 @@ class Runs:
 
     def _retried(self, row: Retried, lsn: int) -> None:
         run = repeated(self.by_number[self.numbers[row.source]], row, lsn)
+        self.set_kinds(run)
         self.by_number[row.number] = run
         self.numbers[run.id] = row.number
         self.next_number = row.number + 1
@@ -349,6 +378,7 @@ class Runs:
         run.growing.pop(job, None)
         run.additions += job == BY_CLIENT
         run.header, run.header_bytes = found.header, b""
+        self.set_kinds(run)
         run.parts.append((pack_record(found.structure), pack_record(found.details)))
         before = len(run.states)
         if not run.kind_of:

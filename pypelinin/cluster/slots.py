@@ -19,6 +19,8 @@ class SlotStarted(Event):
     slot: int
     workers: tuple[str, ...]
     failure: Failure | None = None
+    declared: tuple[bytes, ...] = ()
+    """Packed `Kind`s: what worker classes say of their jobs."""
 
 
 @record

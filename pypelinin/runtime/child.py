@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import msgpack
 
 from pypelinin import context
-from pypelinin.errors import PypelininError, ValueLost
+from pypelinin.errors import DefinitionError, PypelininError, ValueLost
 from pypelinin.ids import fence_attempt
 from pypelinin.runtime import calls
 from pypelinin.runtime.value_store import Values, size_of
@@ -110,6 +110,18 @@ def load_workers(names: list[str]) -> dict[str, Any]:
     return workers
 
 
+def declarations_of(workers: dict[str, Any]) -> list[bytes]:
+    """What the classes say of their jobs. Raises SetupError."""
+    if not workers:
+        return []
+    from pypelinin.runtime.declarations import declared
+
+    try:
+        return declared(workers)
+    except DefinitionError as error:
+        raise SetupError("DefinitionError", str(error), "") from None
+
+
 def load_store(spec: Any) -> Any:
     """The StoreClass: "module:Class", or a pickled class of a script. Raises SetupError."""
     if not spec:
@@ -151,6 +163,7 @@ class Slot:
         self.link = link
         self.tokens = tokens
         self.workers: dict[str, Any] = {}
+        self.declared: list[bytes] = []
         self.store_class: Any = None
         self.store: Any = None
         self.configuration: dict[str, Any] = {}
@@ -211,17 +224,18 @@ class Slot:
         self.configuration = configuration
         try:
             self.workers = load_workers(modules)
+            self.declared = declarations_of(self.workers)
             self.store_class = load_store(store)
         except SetupError as error:
             kind, text, trace = error.args
-            return ["started", [], ["import", kind, text, trace]]
+            return ["started", [], ["import", kind, text, trace], []]
         if (failed := self.make_store()) is not None:
             failed[2] = (
                 f"{getattr(self.store_class, '__name__', 'The store')}() raised: {failed[2]}"
             )
-            return ["started", [], failed]
+            return ["started", [], failed, []]
         own = call_worker("{}.{}".format(*sys.version_info))
-        return ["started", [*sorted(self.workers), own, SHELL], None]
+        return ["started", [*sorted(self.workers), own, SHELL], None, self.declared]
 
     def make_store(self) -> list[str] | None:
         if self.store is None and self.store_class is not None:

@@ -322,14 +322,13 @@ class Slots:
             slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
         return events
 
-    def _said(
-        self, slot: _Slot, kind: str, first: object, failed: list[str] | None = None
-    ) -> list[Event]:
+    def _said(self, slot: _Slot, kind: str, first: Any, *more: Any) -> list[Event]:
         """What is no outcome: a slot is ready, or a sample was saved."""
         if kind == "monitored":
             slot.left = 0
-            known = None if first is None else failure(first, self.node)  # type: ignore[arg-type]
+            known = None if first is None else failure(first, self.node)
         else:
+            failed, declared = more
             known = None if failed is None else failure(failed, self.node)
             if slot.started:
                 raise ValueError("a slot starts once")
@@ -338,7 +337,8 @@ class Slots:
                 self.kill(slot.number)  # a slot without workers is of no use
                 self._drop(slot)
             if slot.number != SERVICE:
-                return [SlotStarted(slot.number, tuple(map(str, first)), known)]  # type: ignore[call-overload]
+                names = tuple(map(str, first))
+                return [SlotStarted(slot.number, names, known, tuple(map(bytes, declared)))]
         if known is not None:
             print(f"Monitoring failed: {known.type}: {known.text}", file=sys.stderr)
         return []

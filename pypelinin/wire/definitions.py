@@ -111,6 +111,23 @@ class Kind(Record):
             0 < memory <= AMOUNT_MAX for memory in self.more_memory
         )
 
+    def over(self, defaults: Kind) -> Kind:
+        """This one; where it says nothing, or what is usual, as the class of its worker says."""
+        own, theirs = self.terms or Terms(), defaults.terms or Terms()
+        terms = Terms(
+            theirs.cores if own.cores == 1 else own.cores,
+            own.memory or theirs.memory,
+            own.resources or theirs.resources,
+            own.timeout_s or theirs.timeout_s,
+            own.isolate or theirs.isolate,
+            {**theirs.env, **own.env},
+        )
+        return Kind(
+            self.worker, self.labels or defaults.labels, self.retries or defaults.retries,
+            self.priority or defaults.priority, None if terms == Terms() else terms,
+            self.more_memory if own.memory else defaults.more_memory,
+        )  # fmt: skip
+
     def terms_after(self, memory_kills: int) -> Terms | None:
         """The terms of the next try of a job that was killed so often for its memory."""
         if not memory_kills or not self.more_memory or self.terms is None:

@@ -146,6 +146,8 @@ class JoinBroker(Record):
     held: Blobs
     cluster: str = ""
     draining: str = ""
+    declared: tuple[bytes, ...] = ()
+    """Packed `Kind`s: what worker classes say of their jobs."""
 
 
 @record

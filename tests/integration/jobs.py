@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pypelinin import Job, Worker, context
 
@@ -149,6 +149,19 @@ class FailTwice(Worker):
 
     def process(self, data: Any) -> None:
         note(data["log"], key=data.get("key"))
+        if len(notes(Path(data["log"]))) < 3:
+            raise OSError("not yet")
+
+
+class Demanding(Worker):
+    """Says what it needs; succeeds at the third try."""
+
+    cores = 2
+    retries = 2
+    env: ClassVar = {"MODE": "demanding"}
+
+    def process(self, data: Any) -> None:
+        note(data["log"], cores=context.cores, mode=os.environ.get("MODE"))
         if len(notes(Path(data["log"]))) < 3:
             raise OSError("not yet")
 

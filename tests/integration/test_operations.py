@@ -117,3 +117,15 @@ def test_explain_and_pause_from_python(bare: RealCluster) -> None:
         manager.explain(pipeline, "x")
     with pytest.raises(NotFound):
         manager.pause("0" * 32)
+
+
+def test_what_the_class_of_a_worker_says_counts(bare: RealCluster, tmp_path: Path) -> None:
+    """The class has two cores and two retries; a job's own word goes first."""
+    log = str(tmp_path / "log")
+    manager = bare.manager()
+    manager.run(Pipeline({Job("Demanding", {"log": log}, name="as the class says"): None}))
+    tries = notes(Path(log))
+    assert [line["cores"] for line in tries] == [2, 2, 2]
+    assert {line["mode"] for line in tries} == {"demanding"}
+    manager.run(Pipeline({Job("Demanding", {"log": log}, cores=-2, retries=1): None}))
+    assert notes(Path(log))[-1]["cores"] == 2  # the node has two

@@ -262,6 +262,7 @@ class Node(_Member):
         self.basis: dict[int, tuple[int, int]] = {}
         self.cluster = ""
         self.draining = ""
+        self.declared: tuple[bytes, ...] = ()
 
     def join(self, *held: HeldLot) -> list[Record]:
         self.hellos += 1
@@ -271,6 +272,7 @@ class Node(_Member):
                 self.name, self.incarnation, self.capacity,
                 Capacity(self.slots, self.capacity.memory), 0,
                 self.workers, self.labels, self.hellos, packed, self.cluster, self.draining,
+                self.declared,
             )
         )  # fmt: skip
         return self.read()

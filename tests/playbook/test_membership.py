@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pypelinin.graph import states
-from pypelinin.wire.definitions import Capacity
+from pypelinin.wire.codec import pack_record
+from pypelinin.wire.definitions import Capacity, Kind, Terms
 from pypelinin.wire.messages import JoinBroker, Wait
 from tests.playbook.scene import Node, Scene, wide
 
@@ -82,3 +83,15 @@ def test_two_nodes_of_one_name_are_told_so(scene: Scene) -> None:
     scene.ask(other, b"other")
     (answer,) = [e.message for e in scene.envelopes(b"other") if isinstance(e.message, Wait)]
     assert "give each its own name" in answer.reason
+
+
+def test_jobs_take_over_what_the_class_of_their_worker_says() -> None:
+    scene = Scene()
+    kind = Kind("A", {}, 1, 0, Terms(cores=2))
+    node = Node(scene, slots=4)
+    node.declared = (pack_record(kind), b"nonsense", pack_record(Kind("B", {}, 0, 0, Terms(-7))))
+    scene.submit(wide(1), 1)
+    node.join()
+    assert node.next_lot().terms == Terms(cores=2), "of a run that was there before"
+    scene.submit(wide(1, cores=1, timeout=9), 2)
+    assert node.next_lot().terms == Terms(cores=2, timeout_s=9.0)

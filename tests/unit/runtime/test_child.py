@@ -279,10 +279,10 @@ def test_stores_by_name_and_by_value(module: Path) -> None:
 def test_set_up_says_which_workers_there_are(broker: Broker, module: Path) -> None:
     module.write_text(WORKER + "__all__ = ['W']\n")
     setup = [[str(module.parent)], ["made_for_a_test"]]
-    assert broker.slot.set_up(*setup, "", {}) == ["started", ["W", OWN, "shell"], None]
+    assert broker.slot.set_up(*setup, "", {}) == ["started", ["W", OWN, "shell"], None, []]
     assert broker.slot.set_up([], ["no_such"], "", {})[:2] == ["started", []]
     store = pack_value("", Store)
-    kind, workers, failed = broker.slot.set_up(*setup, store, {"raises": True})
+    kind, workers, failed, _ = broker.slot.set_up(*setup, store, {"raises": True})
     assert (kind, workers, failed[:3]) == (
         "started", [], ["store", "OSError", "Store() raised: no disk"],
     )  # fmt: skip

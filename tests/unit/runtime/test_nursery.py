@@ -102,7 +102,7 @@ def test_a_fork_is_told_and_serves(broker: Broker) -> None:
     (slot,) = children(pid)
     until(lambda: os.getpgid(slot) == slot)  # its first act
     link.sendall(msgpack.packb(["setup", [], ["tests.integration.jobs"], "", {}]))
-    kind, workers, failed = msgpack.unpackb(link.recv(1 << 16))
+    kind, workers, failed, _ = msgpack.unpackb(link.recv(1 << 16))
     assert (kind, failed) == ("started", None)
     assert "Noop" in workers
 
