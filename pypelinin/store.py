@@ -70,7 +70,9 @@ class Store(Protocol):
         """Keep `info["worker_result"]`; called after every attempt that returned.
 
         The job counts as done only after this returned, and a job that waits for it is handed out
-        after that: what is saved must by then be visible to `retrieve` on every node.
+        after that: what is saved must by then be visible to `retrieve` on every node. If it
+        raises (but for errors of the value, as `TypeError` and `ValueError`) it is called again
+        with the same fence for some seconds before the job fails with a store error.
         """
 
 

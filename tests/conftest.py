@@ -1,10 +1,12 @@
-"""What holds for every test: who may be skipped, and that no process is left behind.
+"""What holds for every test: who may be skipped, and that nothing is left behind.
 
 - A test whose marker asks for something this machine lacks is skipped, saying what is missing.
 - `PYPELININ_NO_SKIPS=1` turns every skip into a failure, except those that a regular expression
   in `PYPELININ_ALLOWED_SKIPS` (one a line) finds in `nodeid: reason`. `.ci/run` sets both.
 - A process that tests started and nobody ended fails the session. Children are found by their
   parent, orphans by a variable that every process started from here inherits.
+- So does one of our temporary files (`TMPDIR` is the session's own), a socket in it or in
+  `XDG_RUNTIME_DIR`, the file about a cluster that runs no more, or a port still listened on.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import importlib.util
 import os
 import re
 import shutil
+import stat
 import subprocess
+import tempfile
 from collections.abc import Callable, Generator
 from functools import cache
 from glob import glob
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -58,10 +63,24 @@ def missing_for_netns() -> str | None:
     return None if probe.returncode == 0 else "this machine refuses network namespaces"
 
 
+@cache
+def missing_for_mounts() -> str | None:
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        return "mounting needs root and the package 'mount'"
+    if shutil.which("mkfs.ext4") is None or not os.path.exists("/dev/loop-control"):
+        return "no 'mkfs.ext4' (install the package 'e2fsprogs') or no loop devices"
+    probe = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    return None if probe.returncode == 0 else "this machine refuses to mount a file system"
+
+
 MISSING: dict[str, Callable[[], str | None]] = {
     "needs_all": missing_for_needs_all,
     "postgres": missing_for_postgres,
     "netns": missing_for_netns,
+    "mounts": missing_for_mounts,
 }
 
 
@@ -110,6 +129,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 LEFT = pytest.StashKey[list[str]]()
+PLACE = pytest.StashKey[Path]()
+"""The session's own TMPDIR."""
 
 
 def is_worker(session: pytest.Session) -> bool:
@@ -121,6 +142,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if is_worker(session):
         return  # the mark is that of the whole session
     os.environ[SESSION_VARIABLE] = f"{os.getpid()}-{psutil.Process().create_time()}"
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # not below ours
+    place = Path(tempfile.mkdtemp(prefix="tests-"))
+    (place / "runtime").mkdir(mode=0o700)
+    os.environ["TMPDIR"], os.environ["XDG_RUNTIME_DIR"] = str(place), str(place / "runtime")
+    tempfile.tempdir = None  # what it had found
+    session.config.stash[PLACE] = place
 
 
 def environment(process: psutil.Process) -> dict[str, str]:
@@ -159,6 +186,21 @@ def describe(process: psutil.Process) -> str:
     return f"pid {process.pid}: {command} (started in {test})"
 
 
+def ports_left() -> list[str]:
+    """Where this process still listens."""
+    found = psutil.Process().net_connections("tcp")
+    return [f"port {one.laddr.port}" for one in found if one.status == psutil.CONN_LISTEN]
+
+
+def files_left(place: Path) -> list[str]:
+    """What of ours is still in the session's TMPDIR and XDG_RUNTIME_DIR."""
+    found = [path for path in place.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
+    kept = f"pypelinin-cache-{os.getuid()}"  # what was read from other hosts stays for a while
+    found += (path for path in place.glob("pypelinin*") if path.name != kept)
+    found += place.glob("runtime/pypelinin/clusters/*.json")
+    return [f"file {path}" for path in found]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     psutil.wait_procs(left_behind(session), timeout=LEFT_BEHIND_GRACE_S)
@@ -169,9 +211,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
+    lines += ports_left()
     if is_worker(session):
         session.config.workeroutput["left behind"] = lines
         return
+    place = session.config.stash[PLACE]
+    lines += files_left(place)
+    shutil.rmtree(place, ignore_errors=True)
     lines = session.config.stash.setdefault(LEFT, []) + lines
     session.config.stash[LEFT] = lines
     if lines:
@@ -187,6 +233,6 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if lines := config.stash.get(LEFT, []):
-        terminalreporter.section("processes left behind by tests", red=True)
+        terminalreporter.section("left behind by tests", red=True)
         for line in lines:
             terminalreporter.line(line)

@@ -47,6 +47,17 @@ class CommitFailed(Event):
 
 
 @record
+class RoomChanged(Event):
+    """The journal's disk is full (*short* says so; empty: no longer).
+
+    While *stuck*, what was written is not durable, and will only be when there is room.
+    """
+
+    short: str
+    stuck: bool = False
+
+
+@record
 class Drain(Event):
     """Asked to end: finish what runs, take nothing new; asked again: stop now."""
 

@@ -110,7 +110,8 @@ class RunRecord:
             return "running"
         if self.counts[states.FAILED]:
             return "failed"
-        return "cancelled" if self.cancelled and self.counts[states.CANCELLED] else "done"
+        ended = self.counts[states.CANCELLED]
+        return "cancelled" if ended and (self.cancelled or ended == self.header.jobs) else "done"
 
     def kind(self, job: int) -> Kind:
         return self.kinds[self.kind_of[job] if self.kind_of else 0]

@@ -19,6 +19,12 @@ def refuse(code: str, what: str, remedy: str = "") -> Refusal:
     return Refusal(code, what, remedy or REMEDIES.get(code, ""))
 
 
+def no_room(short: str) -> Refusal:
+    """The journal's disk is full, as *short* says."""
+    remedy = "Make room on it and try again: the Router goes on by itself."
+    return refuse("busy", f"{short} What runs is still recorded, nothing new is taken.", remedy)
+
+
 def unknown_worker(worker: str, known: list[str]) -> Refusal:
     if worker.startswith("call:"):
         wanted, pythons = (

@@ -19,6 +19,7 @@ from pypelinin.cluster.events import (
     Drain,
     Malformed,
     Received,
+    RoomChanged,
     SendAfter,
     Stop,
 )
@@ -28,7 +29,7 @@ from pypelinin.cluster.news import News
 from pypelinin.cluster.operations import Operations
 from pypelinin.cluster.planning import Planning
 from pypelinin.cluster.record import RunRecord
-from pypelinin.cluster.refusals import refuse
+from pypelinin.cluster.refusals import no_room, refuse
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.cluster.state import State
 from pypelinin.config import Limits
@@ -101,6 +102,7 @@ class Router:
         self.place = place
         self._started_at = 0.0
         self._stop_after: int | None = None
+        self._stuck = False
         self._retention_at = 0.0
 
     # --- life --------------------------------------------------------------------------
@@ -138,6 +140,8 @@ class Router:
                     self.scribe.answer(peer, Refused(0, refuse(code, what)))
                 case Drain():
                     drains += 1
+                case RoomChanged():
+                    self._room_changed(event)
                 case CommitFailed(what):
                     return [Stop(f"The journal takes no more rows: {what}")]
         self._due(now)
@@ -151,13 +155,27 @@ class Router:
         if found is not None:
             self._from_member(*found, now)
 
+    def _room_changed(self, event: RoomChanged) -> None:
+        """On a full disk what runs is recorded from a reserve, and nothing new is begun."""
+        runs, before = self.state.runs, self.state.runs.no_room
+        runs.no_room = no_room(event.short) if event.short else None
+        self._stuck = event.stuck
+        if event.short and before is None:
+            self.scribe.say("error", f"{event.short} Until there is room nothing new is begun.")
+        elif before is not None and not event.short:
+            self.scribe.say("info", "The journal's disk has room again: going on.")
+
     def _ending(self, drains: int) -> list[Command]:
         """Asked to end: when all is durable and the members know it; asked twice: now."""
         if (drains and self._stop_after is not None) or drains > 1:
             return [Stop()]
         if drains:
             self._stop_after = self.state.lsn
-        if self._stop_after is None or self.desk.durable < self._stop_after:
+        if self._stop_after is None:
+            return []
+        if self._stuck:
+            return [Stop("The disk is full: what came last is not recorded, nor acknowledged.")]
+        if self.desk.durable < self._stop_after:
             return []
         self.desk.ping(float("inf"))
         return [*self.scribe.take(), Stop()]
@@ -165,13 +183,15 @@ class Router:
     def _end_turn(self, now: float) -> list[Command]:
         self._plan(now)
         self.operations.drain_suspects()
-        self.dispatch.hand_out(now)
+        full = self.state.runs.no_room is not None
+        if not full:
+            self.dispatch.hand_out(now)
         self.news.tell(now)
         if now >= self._retention_at or self.state.runs.too_many:  # all that ended is told
             self._retention_at = now + 60.0
             self.scribe.write(self.state.runs.judge_retention(now + self._wall_offset_s, now))
         self.desk.end_turn(self.state.lsn)
-        return [*self.scribe.take(), *self.compaction.step()]
+        return [*self.scribe.take(), *(() if full else self.compaction.step())]
 
     def _plan(self, now: float) -> None:
         """Tell the Pipeliners what is settled; the resident one answers at once."""
@@ -313,6 +333,8 @@ class Router:
             return Refused(message.request, refusal) if refusal else self._cluster(message, now)
         if isinstance(message, PauseRuns):
             found = self.operations.pause(message)
+        elif self.state.runs.no_room is not None:
+            found = self.state.runs.no_room
         elif self.dispatch.queues.count > self.limits.queued_jobs_max:
             found = refuse("busy", f"{self.dispatch.queues.count:,} jobs are queued already.")
         else:
@@ -330,7 +352,11 @@ class Router:
         self._tell_status(peer, message.request, [] if run is None else [run])
 
     def _add_jobs(self, peer: bytes, message: AddJobs, now: float) -> None:
-        refusal = self.planning.judge_addition(message)
+        run = self.state.runs.get(message.run)
+        if message.growth and (run is None or message.index >= run.additions):
+            refusal = self.state.runs.no_room or self.planning.judge_addition(message)
+        else:
+            refusal = self.planning.judge_addition(message)
         self._plan(now)
         if refusal is None:
             self._tell_status(peer, message.request, self.state.runs.named([message.run]))

@@ -70,6 +70,8 @@ class Runs:
         """How many runs are others again, whose results they may use."""
         self._declared: dict[str, Kind] = {}
         """What the classes of workers say of their jobs, by Brokers that joined; in memory only."""
+        self.no_room: Refusal | None = None
+        """Why no new run is taken, if that is so."""
         self._partial_bytes = 0
         self._partial_since: dict[int, tuple[int, float]] = {}
         self._taken: dict[int, int] = {}
@@ -118,6 +120,8 @@ class Runs:
     ) -> tuple[Refusal | None, list[Record]]:
         rows: list[Record] = []
         run = self.get(header.run)
+        if self.no_room is not None and (run is None or not run.complete):
+            return self.no_room, []
         if not 0 <= place.index < place.total:
             return refuse("malformed", "The part is outside its run."), []
         if run is None:

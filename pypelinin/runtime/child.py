@@ -43,6 +43,8 @@ Ended = bytes | list[Any]
 
 _OURS = (__file__, calls.__file__)
 TEXT_MAX = 16 * 1024
+STORE_WAITS_S = (0.1, 0.4, 1.5, 3.0)
+"""Between the tries to reach the store, before it is a store error."""
 _MESSAGE_MAX = 2**31 - 1
 
 
@@ -395,7 +397,7 @@ class Slot:
                 "attempt": fence_attempt(fence),
                 "fence": fence,
             }
-            given = info["data"] if self.store is None else self.store.retrieve(info)
+            given = info["data"] if self.store is None else retrieve(self.store, info)
             step = "process"
             context.begin()
             info["worker_result"] = found().process(given)
@@ -404,7 +406,7 @@ class Slot:
                 end_fork(None)
             step = "save"
             if self.store is not None:
-                self.store.save(info)
+                save(self.store, info)
         except BaseException as error:
             if os.getpid() != self._pid:
                 end_fork(error)
@@ -414,6 +416,33 @@ class Slot:
             failed[2] = f"{type(self.store).__name__}.{step}() raised: {failed[2]}"
             return [*failed, b""]
         return with_growth(b"", growth)
+
+
+def save(store: Any, info: dict[str, Any]) -> None:
+    """Give the result to the store; one that is down for a moment is asked again.
+
+    The job is not done before that, and the fence is the same: nothing is computed twice.
+    What is wrong with the value itself is so every time.
+    """
+    for wait_s in STORE_WAITS_S:
+        try:
+            store.save(info)
+            return
+        except (ValueError, TypeError, LookupError, AttributeError, AssertionError):
+            raise
+        except Exception:
+            time.sleep(wait_s)
+    store.save(info)
+
+
+def retrieve(store: Any, info: dict[str, Any]) -> Any:
+    """What the job gets, from a store that may be unreachable for a moment."""
+    for wait_s in STORE_WAITS_S:
+        try:
+            return store.retrieve(info)
+        except (ConnectionError, TimeoutError):
+            time.sleep(wait_s)
+    return store.retrieve(info)
 
 
 def with_growth(ended: Ended, growth: bytes) -> Ended:

@@ -28,6 +28,7 @@ from pypelinin.cluster.events import (
     DropValues,
     KeepImage,
     Publish,
+    RoomChanged,
     Say,
     Send,
     SendAfter,
@@ -40,6 +41,7 @@ from pypelinin.config import DEFAULTS, VERSION, Limits
 from pypelinin.errors import BadMessage, ClusterError, DefinitionError, VersionMismatch
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event, Machine
+from pypelinin.runtime.descriptors import demand_for_router
 from pypelinin.runtime.journal import SYNCHRONOUS, Journal
 from pypelinin.runtime.loop import READ, Loop, Waitable, World
 from pypelinin.runtime.served_values import ServedValues
@@ -104,6 +106,7 @@ class _RouterWorld:
         self._journal = journal
         self._deferred: deque[SendAfter | DropValues] = deque()
         self._durable = self._told = journal.lsn
+        self._room = RoomChanged("")
         self._values = values
 
     def waitables(self, now: float) -> list[Waitable]:
@@ -124,9 +127,15 @@ class _RouterWorld:
             self._release()
         if error:
             events.append(CommitFailed(error))
+        room = RoomChanged(self._journal.reserve.short, self._journal.stuck)
+        if room != self._room:
+            self._room = room
+            events.append(room)
         if self._sockets.blocked:
             self._sockets.flush()
         self._values.watch(now)
+        if said := self._sockets.door.look(now):
+            self._daemon.logger.warning(said)
         if self._sockets.api in ready:
             events.extend(self._sockets.receive())
         return events
@@ -219,6 +228,7 @@ class Router(Daemon):
     def start(self) -> None:
         """Serve until stopped. Raises ClusterError or DefinitionError (see RouterSockets,
         Journal)."""
+        demand_for_router()
         insecure = bool(self.config.get("insecure", False))
         sockets = RouterSockets(self._api, self._broadcast, insecure)
         self.api, self.broadcast = sockets.api_address, sockets.broadcast_address

@@ -6,7 +6,7 @@ one row of the table; its CRC covers the one before: a flipped bit or a hole is 
 the journal is read, never served. A side file holds the head's number and CRC; it is written
 after each commit, so a head beyond the database's means that SQLite lost commits (a damaged
 WAL is dropped silently). Opening takes an flock on the directory. Rows that images stand for
-are dropped (see `cluster.images`).
+are dropped (see `cluster.images`). A full disk is waited for, on a reserve (see `reserve`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from types import TracebackType
 
 from pypelinin.cluster.events import Compact, KeepImage, Write
 from pypelinin.errors import ClusterError, JournalDamaged, Refused, VersionMismatch
+from pypelinin.runtime.reserve import LOOK_S, Reserve, is_full
 from pypelinin.wire.codec import pack_plain, pack_record, unpack_plain
 from pypelinin.wire.rows import pack_row
 
@@ -95,7 +96,11 @@ class Journal:
         self._committing = threading.Lock()
         self._usual_s = float("inf")
         self._failed = False
-        self._closing = False
+        self._closing = threading.Event()
+        self._look_at = 0.0
+        self.reserve = Reserve(directory)
+        self.stuck = False
+        """Not even the reserve was enough: nothing is durable until there is room again."""
         self._owner = os.urandom(8).hex()
         self._synchronous = synchronous
         self._crc = 0
@@ -144,6 +149,8 @@ class Journal:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {synchronous}")
+            # what it grew by while the disk was full is given back
+            db.execute(f"PRAGMA journal_size_limit = {2 * WAL_BYTES}")
             db.execute(
                 "CREATE TABLE IF NOT EXISTS meta "
                 "(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID"
@@ -171,7 +178,8 @@ class Journal:
     def _unusable(self, error: Exception) -> Exception:
         if isinstance(error, VersionMismatch):
             return error
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PLACE:
+        placed = isinstance(error, OSError)
+        if not placed and getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PLACE:
             return self._damaged(str(error))  # "malformed", "not a database", not even text
         return ClusterError(
             f"The journal {self.directory} cannot be used: {error}.",
@@ -251,16 +259,23 @@ class Journal:
         Without a *thread* of its own only `commit` does so.
         """
         try:
-            _extend_wal(self._db, self.directory / "journal.sqlite")
+            try:
+                _extend_wal(self._db, self.directory / "journal.sqlite")
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
+                self.reserve.give()  # commits will only take longer
+            os.posix_fallocate(self._head, 0, _HEAD.size)  # on a full disk it is there
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 meta = [("format", FORMAT), ("owner", self._owner)]
                 self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
                 # of a compaction that did not come to its end
                 self._db.execute("DELETE FROM images WHERE lsn > ?", (self._base()[0],))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from None
         if thread:
+            self.reserve.look()
             self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
             self._thread.start()
 
@@ -276,6 +291,7 @@ class Journal:
         Returns whether that is done; if not, the thread will say so.
         """
         quick = self._usual_s <= QUICK_S and len(self._waiting) <= QUICK_ROWS_MAX
+        quick = quick and not self.stuck
         if not (quick and self._committing.acquire(blocking=False)):
             self._hurried.set()
             return False
@@ -292,31 +308,72 @@ class Journal:
         return not self._failed
 
     def _work(self) -> None:
-        while not (self._failed or (self._closing and not self._waiting)):
-            self._anything.wait()
-            self._hurried.wait(GROUP_S)
-            self._hurried.clear()
-            self._anything.clear()  # before the look: what comes after it sets it again
-            with self._committing:
-                if self._waiting and self._commit_group():
-                    self._on_commit(self.lsn, "")
-            if self._waiting or self._closing:
+        while not self._is_over():
+            if self._anything.wait(LOOK_S):
+                self._hurried.wait(GROUP_S)
+                self._hurried.clear()
+                self._anything.clear()  # before the look: what comes after it sets it again
+                with self._committing:
+                    if self._waiting and self._commit_group():
+                        self._on_commit(self.lsn, "")
+            self._look()
+            if self._waiting or self._closing.is_set():
                 self._anything.set()
 
+    def _is_over(self) -> bool:
+        over = self._closing.is_set() and (self.stuck or not self._waiting)
+        return self._failed or over
+
+    def _look(self) -> None:
+        """Is there room on the disk? While there is none, this waits between two tries."""
+        if self.stuck:
+            self._closing.wait(LOOK_S)
+        now = time.monotonic()
+        if now >= self._look_at or self.stuck:
+            self._look_at = now + LOOK_S
+            before = self.reserve.short
+            self.reserve.look(fill=not self.stuck)
+            if before != self.reserve.short:
+                with self._committing:  # whose rows are not durable yet
+                    self._on_commit(self.lsn, "")
+
     def _commit_group(self) -> bool:
-        """Commit what waits, or the first of it; False after a failure, for ever."""
+        """Commit what waits, or the first of it; False after a failure, for ever, or while the
+        disk is full."""
         count = 0 if self._failed else min(len(self._waiting), GROUP_ROWS_MAX)
         group = [self._waiting.popleft() for _ in range(count)]
         began = time.perf_counter()
         try:
             if group:
-                self._commit(group)
+                left = self._commit_what_fits(group)
+                self._waiting.extendleft(reversed(left))
+                self.stuck = len(left) == len(group)
         except Exception as error:  # whatever it is, nobody may wait for ever
             self._failed = True
             self._on_commit(self.lsn, str(error) or type(error).__name__)
         took_s = time.perf_counter() - began
         self._usual_s = min(self._usual_s, 1.0) * 0.8 + took_s * 0.2 if group else self._usual_s
-        return not self._failed
+        return not (self._failed or self.stuck)
+
+    def _commit_what_fits(
+        self, group: list[Write | KeepImage | Compact]
+    ) -> list[Write | KeepImage | Compact]:
+        """Commit all of it, on a full disk as much as the reserve holds; returns the rest."""
+        size = len(group)
+        while size:
+            try:
+                self._commit(group[:size])
+                break
+            except sqlite3.Error as error:
+                if self._thread is None or not is_full(error) or self.reserve.roomy:
+                    raise
+            if self.reserve.held:
+                self.reserve.give()
+            else:
+                size //= 2
+        if not self.reserve.held:
+            self._look_at = 0.0
+        return group[size:]
 
     def _commit(self, group: list[Write | KeepImage | Compact]) -> None:
         before = self._crc, self.lsn
@@ -391,7 +448,7 @@ class Journal:
     def close(self) -> None:
         """Commit what was appended, then let go of the files."""
         if self._thread is not None:
-            self._closing = True
+            self._closing.set()
             self._hurried.set()
             self._anything.set()
             self._thread.join(timeout=30)

@@ -25,6 +25,7 @@ from pypelinin.machine import Command, Event
 from pypelinin.runtime.capacity import capacity_of, cores_here, devices_here, memory_here
 from pypelinin.runtime.claims import Claims, claims_of
 from pypelinin.runtime.daemons import Daemon, MemberWorld, host_of
+from pypelinin.runtime.descriptors import demand_for_slots
 from pypelinin.runtime.loop import READ, WRITE, Waitable
 from pypelinin.runtime.monitor import sample
 from pypelinin.runtime.places import NodeName
@@ -187,6 +188,7 @@ class Broker(Daemon):
         Raises ClusterError if the workers or the store cannot be loaded, or the Router
         refuses this Broker.
         """
+        demand_for_slots(self.slots)
         claim = NodeName(self._name or socket.gethostname())
         capacity = capacity_of(self.slots, self.memory, self.devices)
         claims = claims_of(capacity, self.devices)

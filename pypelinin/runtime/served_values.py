@@ -31,16 +31,25 @@ class ServedValues:
 
     def start(self, cluster: str, durable: bool) -> ValuePlace:
         """Returns where values are, for everybody. Raises ClusterError."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._probe = f"{cluster}-{secrets.token_hex(8)}"
+        try:
+            self._write_probe()
+            port = self._serve(self._last_port())
+            (self._directory / PORT).write_text(port)
+        except OSError as error:
+            raise ClusterError(
+                f"The value directory {self._directory} cannot be used: {error.strerror}.",
+                remedy="Is the disk full or read-only, or the directory somebody else's?",
+            ) from None
+        return ValuePlace(str(self._directory), self._probe, int(port), durable, this_start())
+
+    def _write_probe(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = self._directory / PROBE
         probe.unlink(missing_ok=True)
         file = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(file, "w") as opened:
             opened.write(self._probe)
-        port = self._serve(self._last_port())
-        (self._directory / PORT).write_text(port)
-        return ValuePlace(str(self._directory), self._probe, int(port), durable, this_start())
 
     def _last_port(self) -> str:
         """Clients go on where they were after a restart, if the port is still free."""
@@ -67,9 +76,10 @@ class ServedValues:
         if now < self._watch_at:
             return
         self._watch_at = now + WATCH_S
-        if self._server is not None and self._server.poll() is not None:
+        if self._server is None or self._server.poll() is not None:
             self._end()
-            self._serve(self._last_port())
+            with contextlib.suppress(OSError):  # too many processes or files: the next time
+                self._serve(self._last_port())
 
     def drop(self, names: Iterable[str]) -> None:
         for name in names:

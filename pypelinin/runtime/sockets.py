@@ -21,6 +21,7 @@ import zmq
 from pypelinin.cluster.events import Malformed, Received
 from pypelinin.errors import BadMessage, ClusterError, DefinitionError, Refused
 from pypelinin.machine import Event
+from pypelinin.runtime.descriptors import CONTEXT_FILES, RESERVE, Door, demand
 from pypelinin.runtime.loop import READ, WRITE
 from pypelinin.wire.codec import Envelope, WrongProtocol, from_frames, to_frames
 from pypelinin.wire.definitions import FRAME_BYTES_MAX
@@ -35,6 +36,8 @@ _LAST, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
 def new_context() -> zmq.Context[zmq.Socket[bytes]]:
+    """Raises ClusterError if there are too many open files."""
+    demand(CONTEXT_FILES)
     return zmq.Context()
 
 
@@ -112,13 +115,17 @@ class RouterSockets:
         _tune(self.api)
         _tune(self.broadcast)
         self.broadcast.sndhwm = 10_000  # hints are small, and dropped when a listener is slow
+        self.api.backlog = self.broadcast.backlog = RESERVE - 1
         self.api.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.api.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._outboxes: dict[bytes, _Outbox] = {}
         self._delimited: dict[bytes, None] = {}
+        self.door = Door([])
         try:
             self.api_address = _bind(self.api, api)
             self.broadcast_address = _bind(self.broadcast, broadcast)
+            bound = (self.api_address, self.broadcast_address)
+            self.door = Door([port for one in bound if (port := urlsplit(one).port)])
         except BaseException:
             self.close()
             raise
@@ -178,6 +185,7 @@ class RouterSockets:
             _send(self.broadcast, [topic.encode(), body])
 
     def close(self) -> None:
+        self.door.close()
         self.api.close()
         self.broadcast.close()
         self.context.term()

@@ -23,6 +23,7 @@ from pathlib import Path
 import zmq
 
 from pypelinin.errors import ClusterError, ValueLost
+from pypelinin.runtime.descriptors import Door
 from pypelinin.runtime.sealing import Sealer
 from pypelinin.runtime.value_files import (
     Reference,
@@ -118,13 +119,16 @@ def serve(directory: str, probe: str, address: str) -> None:
             server.bind(f"{address.rpartition(':')[0]}:*")
         last = server.getsockopt(zmq.LAST_ENDPOINT)
         assert isinstance(last, bytes)
-        print(last.decode().rpartition(":")[2], flush=True)
+        port = last.decode().rpartition(":")[2]
+        print(port, flush=True)
         found = Server(directory, probe)
         poller = zmq.Poller()
         poller.register(server, zmq.POLLIN)
         poller.register(sys.stdin.fileno(), zmq.POLLIN)
-        with contextlib.closing(Sealer(Path(directory))):
-            while sys.stdin.fileno() not in (ready := dict(poller.poll())):
+        door = Door([int(port)])
+        with contextlib.closing(Sealer(Path(directory))), contextlib.closing(door):
+            while sys.stdin.fileno() not in (ready := dict(poller.poll(1000))):
+                door.look(time.monotonic())
                 if server in ready:
                     peer, *frames = server.recv_multipart()
                     with contextlib.suppress(zmq.Again):

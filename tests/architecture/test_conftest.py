@@ -1,4 +1,4 @@
-"""The session's own rules: skips that nobody allowed, processes that nobody ended."""
+"""The session's own rules: skips that nobody allowed, processes and files left behind."""
 
 from __future__ import annotations
 
@@ -41,6 +41,27 @@ PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {ORPH
 
 def test_orphan():
     subprocess.run([sys.executable, "-c", PARENT], check=True)
+"""
+
+LEAVES_FILES = """
+import os, socket, tempfile
+from pathlib import Path
+
+def test_files():
+    tempfile.mkdtemp(prefix="pypelinin-")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(os.environ["TMPDIR"] + "/socket")
+    clusters = Path(os.environ["XDG_RUNTIME_DIR"], "pypelinin", "clusters")
+    clusters.mkdir(parents=True)
+    (clusters / "0.json").touch()
+"""
+
+LISTENS = """
+import socket
+
+def test_port():
+    global server
+    server = socket.create_server(("127.0.0.1", 0))
 """
 
 
@@ -99,5 +120,23 @@ def test_a_process_left_behind_fails_the_session(
 ) -> None:
     run = session(tmp_path, source, processes)
     assert run.returncode == 1, run.stdout
-    assert "processes left behind by tests" in run.stdout
+    assert "= left behind by tests =" in run.stdout
     assert "started in test_it.py::test_" in run.stdout
+
+
+@pytest.mark.parametrize(("source", "lines"), [(LEAVES_FILES, 3), (LISTENS, 1)])
+def test_files_and_ports_left_behind_fail_the_session(
+    tmp_path: Path, processes: str, source: str, lines: int
+) -> None:
+    run = session(tmp_path, source, processes)
+    assert run.returncode == 1, run.stdout
+    left = run.stdout.partition("= left behind by tests =")[2].splitlines()
+    assert len([line for line in left if line.startswith(("file ", "port "))]) == lines
+
+
+def test_the_sessions_own_directory_is_removed(tmp_path: Path, processes: str) -> None:
+    source = "import os\ndef test_it(): open('place', 'w').write(os.environ['TMPDIR'])\n"
+    assert session(tmp_path, source, processes).returncode == 0
+    place = Path((tmp_path / "place").read_text())
+    assert place.name.startswith("tests-")
+    assert not place.exists()

@@ -3,6 +3,9 @@
 Daemons, nurseries and slots of a real cluster are killed, stopped for longer than their
 leases and drained, at random, while a client submits pipelines. In the end every pipeline
 must be done and every outcome recorded once. Exit code 1 if not.
+
+`python -m tests.chaos --churn 20000` runs so many jobs three times instead, and prints what the
+daemons hold more after the last time than after the first.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import psutil
 
 from pypelinin import Job, Pipeline
 from pypelinin.config import Limits
+from tests.chaos.churn import BYTES_PER_10_000, churn
 from tests.chaos.history import KEEP_ROWS, History
 from tests.integration.cluster import FAST, RealCluster
 
@@ -110,13 +114,28 @@ class Chaos:
         self.manager.wait(timeout=300, raise_on_failure=False)
 
 
+def look_for_leaks(jobs: int) -> int:
+    with tempfile.TemporaryDirectory() as directory:
+        found = churn(Path(directory), jobs, rounds=3)
+    for name, grown_bytes in sorted(found.grown_bytes.items()):
+        files, threads = found.files[name], found.threads[name]
+        memory = f"{grown_bytes / 2**20:+6.2f} MiB in 10,000 jobs"
+        print(f"{name:12} {files:+d} files {threads:+d} threads {memory}")
+    print(f"temporary files: {found.left or 'none'}")
+    grew = [*found.files.values(), *found.threads.values(), *found.left]
+    return int(any(grew) or max(found.grown_bytes.values()) > BYTES_PER_10_000)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--long", action="store_true", help="1,000 strikes instead of 25")
     parser.add_argument("--strikes", type=int)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     parser.add_argument("--compact", action="store_true", help="let old rows go (not counted then)")
+    parser.add_argument("--churn", type=int, metavar="JOBS", help="look for leaks instead")
     options = parser.parse_args()
+    if options.churn:
+        return look_for_leaks(options.churn)
     strikes = options.strikes or (1_000 if options.long else 25)
     limits = {**LIMITS, **({"journal_rows_max": 2_000} if options.compact else KEEP_ROWS)}
     print(f"seed {options.seed}, {strikes} strikes", flush=True)

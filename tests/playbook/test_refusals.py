@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pypelinin.cluster.refusals import REMEDIES, no_such_labels, refuse, unknown_worker
+from pypelinin.cluster.refusals import REMEDIES, no_room, no_such_labels, refuse, unknown_worker
 
 
 @pytest.mark.parametrize("code", REMEDIES)
@@ -41,3 +41,10 @@ def test_missing_labels_are_told_with_those_of_the_nodes() -> None:
     assert "gpu=yes, disk=fast" in refusal.what
     assert "n1 (gpu=no); n2 (no labels)" in refusal.what
     assert "--label" in refusal.remedy
+
+
+def test_a_full_disk_says_what_goes_on_and_what_to_do() -> None:
+    refusal = no_room("The disk is full: only 3.0 MB free.")
+    assert refusal.code == "busy"
+    assert refusal.what.startswith("The disk is full: only 3.0 MB free. What runs is still")
+    assert "Make room" in refusal.remedy

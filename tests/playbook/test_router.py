@@ -13,6 +13,7 @@ from pypelinin.cluster.events import (
     Malformed,
     Publish,
     Received,
+    RoomChanged,
     Say,
     Stop,
 )
@@ -21,6 +22,7 @@ from pypelinin.wire.codec import Envelope
 from pypelinin.wire.definitions import GONE, Capacity, Failure
 from pypelinin.wire.messages import (
     Cancel,
+    CancelJobs,
     Cluster,
     Configuration,
     DropJobs,
@@ -34,6 +36,7 @@ from pypelinin.wire.messages import (
     JobsFinished,
     JobsReturned,
     JoinBroker,
+    KillJobs,
     PipelineAdded,
     PipelineFinished,
     Progress,
@@ -57,7 +60,7 @@ from pypelinin.wire.rows import (
     Released,
     Submitted,
 )
-from tests.playbook.scene import CLIENT, WALL, Node, Scene, chain, run_id, submission, wide
+from tests.playbook.scene import CLIENT, WALL, Node, Scene, chain, ints, run_id, submission, wide
 
 ERROR = Failure("exception", "ValueError", "no")
 
@@ -262,6 +265,24 @@ def test_a_run_that_waits_for_another_try_can_be_cancelled(scene: Scene, node: N
     scene.wait(2.0, node)
     node.read()
     assert node.lots == []
+
+
+def test_a_run_is_cancelled_with_what_runs_of_it(scene: Scene, node: Node) -> None:
+    scene.submit(wide(3))
+    lots = [node.next_lot(), node.next_lot()]
+    scene.ask(Cancel(7, (run_id(1),), running=True))
+    assert KillJobs(tuple(lot.fence for lot in lots)) in node.read()
+    for lot in lots:
+        node.end(lot, b"\2", JobFailure(0, ERROR))
+    assert (status(scene).state, status(scene).cancelled) == ("cancelled", 3)
+
+
+def test_a_run_one_of_whose_jobs_is_cancelled_goes_on(scene: Scene) -> None:
+    scene.submit(wide(2), queue_anyway=True)
+    scene.ask(CancelJobs(7, run_id(1), ints(0)))
+    assert status(scene).state == "running"
+    scene.ask(CancelJobs(8, run_id(1), ints(0, 1)))
+    assert status(scene).state == "cancelled"
 
 
 def test_cancelling_twice_or_after_the_end_changes_nothing(scene: Scene, node: Node) -> None:
@@ -759,3 +780,56 @@ def test_a_second_drain_ends_at_once(scene: Scene) -> None:
 def test_a_journal_that_takes_no_rows_is_the_end(scene: Scene) -> None:
     (stop,) = stops(scene.turn(CommitFailed("disk full")))
     assert "disk full" in stop.error
+
+
+# --- a full disk ------------------------------------------------------------------------
+
+FULL = RoomChanged("The disk of the journal is full: only 3.0 MB free.")
+
+
+def told(commands: list[object], level: str) -> list[str]:
+    return [one.text for one in commands if isinstance(one, Say) and one.level == level]
+
+
+def test_a_full_disk_refuses_new_runs_with_the_reason(scene: Scene, node: Node) -> None:
+    (line,) = told(scene.turn(FULL), "error")
+    assert "only 3.0 MB free" in line
+    assert told(scene.turn(FULL), "error") == []
+    answer = scene.reply(submission(wide(1)))
+    assert isinstance(answer, PipelineAdded)
+    refusal = answer.results[0].refusal
+    assert refusal is not None
+    assert refusal.code == "busy"
+    assert "only 3.0 MB free" in refusal.what
+    assert "Make room" in refusal.remedy
+    assert not scene.state.runs.numbers
+
+
+def test_a_run_that_is_known_is_not_refused_on_a_full_disk(scene: Scene) -> None:
+    scene.submit(wide(1), queue_anyway=True)
+    scene.turn(FULL)
+    answer = scene.reply(submission(wide(1), queue_anyway=True))
+    assert isinstance(answer, PipelineAdded)
+    assert answer.results[0].refusal is None
+
+
+def test_on_a_full_disk_what_runs_is_recorded_and_nothing_begins(scene: Scene, node: Node) -> None:
+    scene.submit(chain("A", "B"))
+    lot = node.next_lot()
+    scene.turn(FULL)
+    scene.submit(wide(1), 2)
+    node.end(lot, b"\1" * len(lot.jobs))
+    assert status(scene).done == len(lot.jobs)
+    outs = count(scene, HandedOut)
+    scene.wait(5.0, node)
+    assert count(scene, HandedOut) == outs
+    (line,) = told(scene.turn(RoomChanged("")), "info")
+    assert "room again" in line
+    assert count(scene, HandedOut) == outs + 1
+
+
+def test_a_router_that_is_stuck_on_a_full_disk_ends_when_asked(scene: Scene) -> None:
+    scene.submit(wide(1), queue_anyway=True)
+    scene.turn(RoomChanged(FULL.short, stuck=True))
+    (stop,) = stops(scene.turn(Drain()))
+    assert "disk is full" in stop.error

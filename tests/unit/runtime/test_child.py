@@ -378,3 +378,62 @@ def test_what_is_not_begun_takes_its_token(broker: Broker) -> None:
     assert broker.outcomes()[1:] == [None]
     broker.lot("Odd", 1, data=2, tag=2)
     assert broker.outcomes() == [True]
+
+
+# --- a store that is down -----------------------------------------------------------------------
+
+
+class Flaky:
+    """Raises as often as it is told to, then works."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls: list[int] = []
+
+    def save(self, info: dict[str, Any]) -> None:
+        self.calls.append(info["fence"])
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def retrieve(self, info: dict[str, Any]) -> str:
+        self.save(info)
+        return "found"
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    found: list[float] = []
+    monkeypatch.setattr(child.time, "sleep", found.append)
+    return found
+
+
+def test_a_save_is_tried_again_with_the_same_fence(waited: list[float]) -> None:
+    store = Flaky(OSError("down"), RuntimeError("still down"))
+    child.save(store, {"fence": FENCE})
+    assert store.calls == [FENCE] * 3
+    assert waited == list(child.STORE_WAITS_S[:2])
+
+
+def test_a_save_is_given_up_with_its_last_error(waited: list[float]) -> None:
+    store = Flaky(*[OSError(f"try {n}") for n in range(1, 10)])
+    with pytest.raises(OSError, match="try 5"):
+        child.save(store, {"fence": FENCE})
+    assert waited == list(child.STORE_WAITS_S)
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, KeyError, AttributeError])
+def test_what_is_wrong_with_the_value_is_not_tried_again(
+    error: type[Exception], waited: list[float]
+) -> None:
+    with pytest.raises(error):
+        child.save(Flaky(error("a function")), {"fence": FENCE})
+    assert waited == []
+
+
+def test_a_retrieve_is_tried_again_if_the_store_was_not_reached(waited: list[float]) -> None:
+    store = Flaky(ConnectionError("down"), TimeoutError("slow"))
+    assert child.retrieve(store, {"fence": FENCE}) == "found"
+    assert len(waited) == 2
+    with pytest.raises(FileNotFoundError):
+        child.retrieve(Flaky(FileNotFoundError("no such input")), {"fence": FENCE})
+    assert len(waited) == 2

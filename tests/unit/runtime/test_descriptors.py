@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from pypelinin.errors import ClusterError
+from pypelinin.runtime import descriptors as module
+from pypelinin.runtime.descriptors import (
+    BROKER_FILES,
+    RESERVE,
+    ROUTER_FILES_MIN,
+    SLOT_FILES,
+    Door,
+    demand,
+    demand_for_router,
+    demand_for_slots,
+    files_spare,
+    raised_limit,
+)
+
+
+class Limit:
+    """A limit of open files that only this module sees."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.value = (1024, 4096)
+        monkeypatch.setattr(module.resource, "getrlimit", lambda _: self.value)
+        monkeypatch.setattr(module.resource, "setrlimit", self._set)
+
+    def _set(self, _what: int, value: tuple[int, int]) -> None:
+        hard = self.value[1]
+        assert hard == value[1]
+        assert value[0] <= hard or hard == resource.RLIM_INFINITY
+        self.value = value
+
+
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
+    return Limit(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "after"),
+    [
+        ((1024, 4096), 500, 1024),
+        ((1024, 4096), 2000, 2000),
+        ((1024, 4096), 9000, 4096),
+        ((1024, resource.RLIM_INFINITY), 9000, 9000),
+    ],
+)
+def test_a_limit_is_raised_as_far_as_it_may(
+    limit: Limit, before: tuple[int, int], wanted: int, after: int
+) -> None:
+    limit.value = before
+    assert raised_limit(wanted) == after
+    assert limit.value == (after, before[1])
+
+
+def test_a_router_says_what_it_needs(limit: Limit) -> None:
+    limit.value = (64, ROUTER_FILES_MIN)
+    demand_for_router()
+    limit.value = (64, ROUTER_FILES_MIN - 1)
+    with pytest.raises(ClusterError, match="at least 256 open files, this one may have 255"):
+        demand_for_router()
+
+
+def test_a_broker_says_how_many_slots_there_can_be(limit: Limit) -> None:
+    limit.value = (64, BROKER_FILES + 10 * SLOT_FILES)
+    demand_for_slots(10)
+    with pytest.raises(ClusterError, match=r"there can be 10 slots. Say --slots 10, or raise the"):
+        demand_for_slots(11)
+    limit.value = (32, 32)
+    with pytest.raises(ClusterError, match=r"there can be none. Raise the limit"):
+        demand_for_slots(1)
+
+
+def test_a_demand_leaves_nothing_open() -> None:
+    before = files_spare()
+    demand(10)
+    assert files_spare() == before
+
+
+def test_a_demand_that_cannot_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    really, opened = os.open, 0
+
+    def few(*args: object, **more: object) -> int:
+        nonlocal opened
+        opened += 1
+        if opened > 3:
+            raise OSError(24, "Too many open files")
+        return really(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module.os, "open", few)
+    with pytest.raises(ClusterError, match="needs 5 more, there is room for 3") as raised:
+        demand(5)
+    assert "ulimit" in raised.value.remedy
+
+
+# --- the door -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=RESERVE - 1) as made:
+        yield made
+
+
+@pytest.fixture
+def door(listener: socket.socket) -> Iterator[Door]:
+    made = Door([listener.getsockname()[1]])
+    yield made
+    made.close()
+
+
+def connects(listener: socket.socket, timeout_s: float) -> bool:
+    try:
+        socket.create_connection(listener.getsockname(), timeout_s).close()
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_a_shut_door_takes_nobody_and_opens_again(
+    door: Door, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert door.look(0.0) == ""
+    with socket.create_connection(listener.getsockname()) as inside:
+        accepted = listener.accept()[0]
+        with socket.create_connection(listener.getsockname()) as waiting:
+            monkeypatch.setattr(module, "files_spare", lambda: 3)
+            assert "no more connections" in door.look(1.0)
+            waiting.settimeout(5)
+            assert waiting.recv(1) == b""  # turned away
+        inside.sendall(b"x")
+        assert accepted.recv(1) == b"x"
+        accepted.close()
+    assert not connects(listener, 0.2)
+    monkeypatch.setattr(module, "files_spare", lambda: 1000)
+    assert door.look(1.1) == ""  # it has just looked
+    assert "connections are taken" in door.look(2.0)
+    assert connects(listener, 5.0)
+
+
+def test_a_door_without_a_listener_has_nothing_open() -> None:
+    before = files_spare()
+    door = Door([])
+    assert files_spare() == before
+    door.close()
