@@ -76,11 +76,43 @@ def missing_for_mounts() -> str | None:
     return None if probe.returncode == 0 else "this machine refuses to mount a file system"
 
 
+@cache
+def missing_for_sshd() -> str | None:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    for program in ("ssh", "ssh-keygen", "sshd"):
+        if shutil.which(program, path=path) is None:
+            return f"no '{program}': install the packages 'openssh-client' and 'openssh-server'"
+    return None
+
+
+@cache
+def missing_for_slurm() -> str | None:
+    if os.geteuid() != 0:
+        return "a Slurm of its own needs root"
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    for program in ("slurmctld", "slurmd", "sbatch"):
+        if shutil.which(program, path=path) is None:
+            return f"no '{program}': install the packages {SLURM_PACKAGES}"
+    return None
+
+
+@cache
+def missing_for_systemd() -> str | None:
+    if shutil.which("systemd-analyze") is None:
+        return "no 'systemd-analyze': install the package 'systemd'"
+    return None
+
+
+SLURM_PACKAGES = "'slurmctld', 'slurmd', 'slurm-client' and 'slurm-wlm-basic-plugins'"
+
 MISSING: dict[str, Callable[[], str | None]] = {
     "needs_all": missing_for_needs_all,
     "postgres": missing_for_postgres,
     "netns": missing_for_netns,
     "mounts": missing_for_mounts,
+    "sshd": missing_for_sshd,
+    "slurm": missing_for_slurm,
+    "systemd": missing_for_systemd,
 }
 
 

@@ -18,7 +18,7 @@ import psutil
 
 from pypelinin.cli.addresses import host_port
 from pypelinin.cli.supervision import described
-from pypelinin.cli.supervisor import ROLES, Supervisor
+from pypelinin.cli.supervisor import ROLES, FarRoles, KeptDaemon, Supervisor
 from pypelinin.errors import ClusterError, PypelininError
 from pypelinin.runtime.places import ClusterFile, ProcessMark, RunningCluster, running_clusters
 
@@ -77,8 +77,10 @@ class Keeper:
     ) -> None:
         roles = [role for role in ROLES if role in values["roles"]]
         self._supervisor = Supervisor(
-            values, roles, output=sys.stderr, say=self._say, changed=self._rewrite
-        )
+            values, roles, output=sys.stderr, say=self._say, changed=self._rewrite,
+            far=far_brokers(values, self._tell_line),
+        )  # fmt: skip
+        self._every = bool(values.get("all_hosts"))
         self._journal = str(values["journal"])
         self._file = file
         self._tell = tell
@@ -92,12 +94,12 @@ class Keeper:
         try:
             supervisor.start()
             nodes = []
-            if "broker" in supervisor.daemons:
+            if any(role.startswith("broker") for role in supervisor.daemons):
                 from pypelinin.cli.readiness import brokers
 
                 nodes = [
                     {"name": n.name, "slots": n.slots, "workers": list(n.workers)}
-                    for n in brokers(supervisor)
+                    for n in brokers(supervisor, self._every)
                 ]
             self._write()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -138,8 +140,25 @@ class Keeper:
 
     def _say(self, line: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with contextlib.suppress(OSError):  # a full disk, a closed terminal
-            print(f"{stamp} - up - {line}", file=sys.stderr, flush=True)
+        self._tell_line(f"{stamp} - up - {line}")
+
+    def _tell_line(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, a closed terminal
+            print(line, file=sys.stderr, flush=True)
+
+
+def far_brokers(values: Mapping[str, Any], tell: Callable[[str], object]) -> FarRoles:
+    """What starts the Brokers of `values["hosts"]`, by role."""
+    if not values.get("hosts"):
+        return {}
+    from pypelinin.cli.host_daemon import HostDaemon
+    from pypelinin.cli.hosts import Host
+
+    def starts(host: Host) -> Callable[[str], KeptDaemon]:
+        return lambda api: HostDaemon(host, values["ssh"], api, values["journal"], tell)
+
+    hosts = [Host(**document) for document in values["hosts"]]
+    return {f"broker on {host.name}": starts(host) for host in hosts}
 
 
 def detached(values: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> int:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from pypelinin.cli.addresses import reachable
@@ -35,6 +36,8 @@ KILL_S = 5.0
 """From the order to stop at once to SIGKILL."""
 TAIL_CHARACTERS = 2000
 Output = IO[Any] | int | None
+FarRoles = Mapping[str, Callable[[str], "KeptDaemon"]]
+"""Role -> what starts its daemon, given the address of the API: a Broker on another host."""
 
 
 class KeptDaemon:
@@ -76,8 +79,15 @@ class KeptDaemon:
             data = b""
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
-            self.answer |= json.loads(line)
+            self._take(line)
         return bool(data)
+
+    def _take(self, line: bytes) -> None:
+        self.answer |= json.loads(line)
+
+    def ask_end(self) -> None:
+        """Asked once: finish what runs. Twice: stop at once."""
+        self.process.terminate()
 
     def ended(self) -> str:
         """How it ended, once `read` said so."""
@@ -99,7 +109,8 @@ class Supervisor:
     """Keeps daemons with *values* as settings; *roles* says which.
 
     *output* takes what they print, *say* what is worth telling, *changed* is called when a
-    daemon was started again. `start`, then `watch` until `ask_stop`.
+    daemon was started again. *far* are daemons that are tried again also if they could not
+    start, while `failures` says why. `start`, then `watch` until `ask_stop`.
     """
 
     def __init__(
@@ -110,11 +121,15 @@ class Supervisor:
         output: Output = None,
         say: Callable[[str], object] = bool,
         changed: Callable[[], object] = bool,
+        far: FarRoles = MappingProxyType({}),
     ) -> None:
         _checked_plain(values)
         self.values = {"path": [], **values}
         self.api = self.broadcast = ""
         self.daemons: dict[str, KeptDaemon] = {}
+        self.failures: dict[str, PypelininError] = {}
+        """Why the far daemons that are not there could not start."""
+        self._far = far
         self._roles = tuple(roles)
         self._output = output
         self._say = say
@@ -141,9 +156,16 @@ class Supervisor:
             self.values |= {"api": ready["api"], "broadcast": ready["broadcast"]}
             for role in self._roles[1:]:
                 self.daemons[role].configure(self._values_for(role))
+            for role in self._far:
+                self._start(role)
         except BaseException:
             self.close()
             raise
+
+    def _start(self, role: str) -> None:
+        far = self._far.get(role)
+        self.daemons[role] = far(self.api) if far else KeptDaemon(role, self._output)
+        self.daemons[role].configure(self._values_for(role))
 
     def _values_for(self, role: str) -> dict[str, Any]:
         return self.values if role == "router" else {**self.values, "api": self.api}
@@ -176,9 +198,14 @@ class Supervisor:
 
     def check_started(self) -> None:
         """Raise if a daemon could not start; for whoever waits for it in another way."""
-        for daemon in self._readable(self.daemons.values(), 0.0):
+        for daemon in self._readable(self._alive(), 0.0):
             if not daemon.read():
-                raise self.failure(daemon)
+                if daemon.role not in self._far:
+                    raise self.failure(daemon)
+                self._died(daemon)
+
+    def _alive(self) -> list[KeptDaemon]:
+        return [daemon for role, daemon in self.daemons.items() if role not in self._again]
 
     # --- keeping -----------------------------------------------------------------------
 
@@ -187,7 +214,10 @@ class Supervisor:
         try:
             while not self._asked:
                 self._keep()
-            for role in sorted(self.daemons, key=LAST_ROLES.index):
+            for daemon in self.daemons.values():  # all that have something to finish, at once
+                if daemon.role in self._far:
+                    daemon.ask_end()
+            for role in sorted(self.daemons, key=lambda role: LAST_ROLES.index(role.split()[0])):
                 self._end(self.daemons[role])
         except (OSError, ValueError):
             if not self._closed:  # in another thread, by somebody in a hurry
@@ -197,20 +227,24 @@ class Supervisor:
 
     def _keep(self) -> None:
         """Wait until something happens, and see to it."""
-        alive = [daemon for role, daemon in self.daemons.items() if role not in self._again]
         soonest = min(self._again.values(), default=None)
         wait = None if soonest is None else max(0.0, soonest - time.monotonic())
-        for daemon in self._readable(alive, wait):
+        for daemon in self._readable(self._alive(), wait):
             if not daemon.read():
                 self._died(daemon)
         for role in [role for role, at in self._again.items() if at <= time.monotonic()]:
             del self._again[role]
-            self.daemons[role] = KeptDaemon(role, self._output)
-            self.daemons[role].configure(self._values_for(role))
+            try:
+                self._start(role)
+            except (PypelininError, OSError) as error:  # what is far may be out of reach
+                self._again[role] = time.monotonic() + AGAIN_MAX_S
+                self._say(f"The {role} cannot be started: {error}")
             self._changed()
 
     def _died(self, daemon: KeptDaemon) -> None:
         how = daemon.ended()
+        if daemon.role in self._far:
+            self.failures[daemon.role] = self.failure(daemon)
         daemon.close()
         lived = time.monotonic() - daemon.started_at
         before = self._pauses.get(daemon.role, AGAIN_FIRST_S / 2)
@@ -239,12 +273,13 @@ class Supervisor:
             self._wake.send(b"\0")
 
     def _end(self, daemon: KeptDaemon) -> None:
-        told = 0
-        enough = 2 if daemon.role == "broker" else 1  # only a Broker has something to finish
+        told = 1 if daemon.role in self._far else 0
+        # only a Broker has something to finish
+        enough = 2 if daemon.role.startswith("broker") else 1
         kill_at: float | None = None
         while daemon.process.poll() is None:
             for _ in range(told, min(self._asked, enough)):
-                daemon.process.terminate()
+                daemon.ask_end()
                 told += 1
             if self._asked > 1 and kill_at is None:
                 kill_at = time.monotonic() + KILL_S

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import click
 import psutil
 
 from pypelinin.cli import keeper, options, settings
+from pypelinin.cli.hosts import Host, parse
 from pypelinin.cli.supervision import rebuilt
 from pypelinin.cli.supervisor import KeptDaemon
 from pypelinin.config import DEFAULT_API, DEFAULTS, Settings
@@ -43,19 +45,38 @@ LOOK_S = 0.02
 @options.insecure_option
 @options.synchronous_option
 @options.monitoring_option
+@click.option(
+    "--hosts",
+    "hosts_file",
+    metavar="FILE",
+    help="Run the jobs on the hosts of FILE, one a line, each with a Broker started by ssh.",
+)
+@click.option("--all-hosts", is_flag=True, help="Fail unless every host can be used.")
+@click.option(
+    "--ssh",
+    metavar="COMMAND",
+    envvar="PYPELININ_SSH",
+    default="ssh",
+    show_default=True,
+    help="How to call ssh, as 'ssh -F FILE' (or PYPELININ_SSH).",
+)
 @click.option("--no-broker", is_flag=True, help="Run no jobs here.")
 @click.option("--no-pipeliner", is_flag=True, help="Let the Router plan all runs itself.")
 @click.option("-d", "--detach", is_flag=True, help="Return when all is ready; it goes on.")
 @options.json_option
 @options.logging_options
 def up(
-    detach: bool, as_json: bool, no_broker: bool, no_pipeliner: bool, **flags: Any
+    detach: bool, as_json: bool, no_broker: bool, no_pipeliner: bool, hosts_file: str | None,
+    all_hosts: bool, ssh: str, **flags: Any,
 ) -> None:  # fmt: skip
     """Start Router, Pipeliner and Broker on this machine.
 
     Safe to repeat: if the cluster of this journal is up already, it says so and that is all. A
     daemon that dies is started again. Stop it with Ctrl-C or `pypelinin down`; what was accepted
     stands in the journal and goes on with the next `up`.
+
+    With --hosts jobs run on those hosts, and here only if `localhost` is one of them. A host
+    that cannot be used is told and tried again; the others work meanwhile.
     """
     flags["store_configuration"] = settings.options(flags.pop("store_options"), "--store-option")
     loaded = settings.load(flags)
@@ -63,6 +84,9 @@ def up(
         show({**asdict(found), "already": True}, as_json)
         return
     values = plan(loaded, no_broker, no_pipeliner)
+    if hosts_file is not None:
+        values |= {"all_hosts": all_hosts, "ssh": ssh_words(ssh)}
+        values = with_hosts(values, read_hosts(hosts_file))
     if detach:
         show(start_detached(values), as_json)
         return
@@ -87,6 +111,34 @@ def plan(loaded: Settings, no_broker: bool, no_pipeliner: bool) -> dict[str, Any
             if values[name] != loaded[name]:
                 click.echo(f"{loaded[name]} is taken; {name} gets any free port", err=True)
     return values
+
+
+def read_hosts(path: str) -> list[Host]:
+    """The hosts of a file. Raises UsageError, DefinitionError."""
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} cannot be read: {error}.") from None
+
+
+def with_hosts(values: Mapping[str, Any], hosts: Sequence[Host]) -> dict[str, Any]:
+    """*values* with Brokers on *hosts*, and here only if it is one of them."""
+    counted = [replace(host, cpus=host.cpus or values["slots"]) for host in hosts]
+    far = [asdict(host) for host in counted if not host.is_here]
+    roles = [role for role in values["roles"] if role != "broker"]
+    more: dict[str, Any] = {"hosts": far}
+    for here in (host for host in counted if host.is_here):
+        more["slots"] = here.cpus
+        roles.append("broker")
+    return {**values, **more, "roles": roles}
+
+
+def ssh_words(command: str) -> list[str]:
+    """How to call ssh. Raises UsageError."""
+    try:
+        return shlex.split(command) or ["ssh"]
+    except ValueError as error:
+        raise click.UsageError(f"--ssh: {command!r} cannot be read: {error}.") from None
 
 
 def start_detached(values: dict[str, Any]) -> dict[str, Any]:

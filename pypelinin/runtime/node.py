@@ -113,7 +113,7 @@ class _BrokerWorld(MemberWorld):
             configuration = self._broker.store_configuration
         setup = Setup(
             self._broker.path, self._broker.workers, self._broker.store, configuration,
-            place, host_of(self._broker.api),
+            place, values_at(self._broker.api),
         )  # fmt: skip
         kept = () if self._claims is None else (self._claims.fd,)
         self._slots = Slots(setup, self._name, kept)
@@ -211,6 +211,12 @@ class Broker(Daemon):
         finally:
             world.close()
             claim.close()
+
+
+def values_at(api: str) -> str:
+    """Where the value server is, as `Values` takes it: beside a socket of this machine that
+    stands for the Router's, else on the Router's host."""
+    return f"{api}.values" if api.startswith("ipc://") else host_of(api)
 
 
 def checked_size(memory: int | str) -> int:

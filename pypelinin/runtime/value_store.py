@@ -33,7 +33,8 @@ class ValueStore(Protocol):
 class Values:
     """Values on their way in or out of a process: small ones inline, large ones kept.
 
-    *host* is where the Router is, for who cannot read its directory.
+    *host* is where the Router is, for who cannot read its directory; or the whole address of its
+    value server.
     """
 
     def __init__(self, place: ValuePlace, host: str = "127.0.0.1") -> None:
@@ -63,7 +64,9 @@ class Values:
     def _served(self) -> ValueStore:
         from pypelinin.runtime.value_server import RemoteValues  # zmq: only where it is needed
 
-        return RemoteValues(f"tcp://{self._host}:{self.place.port}", self.place.probe)
+        host = self._host
+        address = host if "://" in host else f"tcp://{host}:{self.place.port}"
+        return RemoteValues(address, self.place.probe)
 
     def close(self) -> None:
         """Let go of the way to the store; the next use finds it again."""

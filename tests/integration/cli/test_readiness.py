@@ -60,3 +60,17 @@ def test_a_router_that_is_silent_is_asked_again(
     router.wait()
     with pytest.raises(ClusterError):
         readiness.brokers(keeper)
+
+
+def test_several_that_could_not_start_make_one_error() -> None:
+    one, other = ClusterError("A is wrong.", remedy="Mend it."), ClusterError("B is wrong.")
+    assert readiness.not_started([one]) is one
+    assert str(readiness.not_started([one, other])) == "A is wrong. B is wrong. Mend it."
+
+
+def test_who_is_late_is_named(keeper: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "JOIN_S", 0.0)
+    keeper.start()
+    keeper.daemons["broker on node"] = keeper.daemons["broker"]
+    with pytest.raises(ClusterError, match=r"joined within 0 s: broker on node\."):
+        readiness.brokers(keeper)

@@ -156,3 +156,35 @@ def test_who_is_not_ready_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.M
 def test_settings_that_are_not_plain_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="settings of a cluster are plain data"):
         Supervisor(values(tmp_path, store_configuration={"x": {1, 2}}))
+
+
+def test_what_is_far_is_tried_again_also_if_it_could_not_start(tmp_path: Path) -> None:
+    lines: list[str] = []
+    tries: list[str] = []
+
+    def far(api: str) -> KeptDaemon:
+        tries.append(api)
+        if len(tries) == 2:
+            raise OSError("no more descriptors")
+        daemon = KeptDaemon("pipeliner", QUIET)
+        daemon.role = "broker on node"
+        if len(tries) == 1:
+            daemon.process.kill()
+        return daemon
+
+    keeper = Supervisor(
+        values(tmp_path), ["router"], output=QUIET, say=lines.append, far={"broker on node": far}
+    )
+    monotonic = time.monotonic
+    skipped = 0.0
+    with pytest.MonkeyPatch.context() as patch, watched(keeper):
+        patch.setattr(supervisor.time, "monotonic", lambda: monotonic() + skipped)
+        until(lambda: len(tries) == 2)
+        assert "killed by signal 9" in str(keeper.failures["broker on node"])
+        until(lambda: len(lines) == 2)
+        assert lines[1] == "The broker on node cannot be started: no more descriptors"
+        skipped = supervisor.AGAIN_MAX_S
+        keeper._wake.send(b"x")
+        until(lambda: len(tries) == 3)
+        until(lambda: "ready" in keeper.daemons["broker on node"].answer)
+    assert tries == [keeper.api] * 3

@@ -182,3 +182,8 @@ def test_a_second_broker_of_a_name_takes_another(router: Router) -> None:
     one.stop()
     two.stop()
     manager.close()
+
+
+def test_where_values_are_for_who_cannot_read_the_routers_files() -> None:
+    assert module.values_at("tcp://node1:5555") == "node1"
+    assert module.values_at("ipc:///tmp/x.api") == "ipc:///tmp/x.api.values"

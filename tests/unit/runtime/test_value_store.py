@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import zmq
 
 from pypelinin.errors import DefinitionError
 from pypelinin.runtime import value_files, value_store
 from pypelinin.runtime.served_values import ServedValues
 from pypelinin.runtime.value_files import PROBE, NotSealed
+from pypelinin.runtime.value_server import Server
 from pypelinin.runtime.value_store import Values
 from pypelinin.runtime.values import pack_pieces, unpack_value
 from pypelinin.wire.definitions import INLINE_BYTES_MAX, NO_PLACE, ValuePlace
@@ -67,3 +70,24 @@ def test_a_machine_that_shares_the_directory_asks_the_one_that_has_it(
             Values(replace(place, port=0)).open(packed)
     finally:
         served.close()
+
+
+def test_a_value_server_can_have_a_whole_address(tmp_path: Path) -> None:
+    """As at the end of a tunnel: a socket of this machine stands for the one of the other."""
+    there, here = tmp_path / "there", tmp_path / "here.values"
+    there.mkdir()
+    server = Server(str(there), "probe")
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.linger = 0
+        socket.bind(f"ipc://{here}")
+        values = Values(ValuePlace("/no/such", "probe", 1, False), f"ipc://{here}")
+        kept: list[bytes] = []
+        asks = Thread(target=lambda: kept.append(values.keep(f"{RUN}/1-1", [b"x" * 100_000])))
+        asks.start()
+        while not kept and asks.is_alive():
+            if socket.poll(50):
+                peer, *frames = socket.recv_multipart()
+                socket.send_multipart([peer, *server.answer(peer, frames)])
+        asks.join(30)
+        values.close()
+    assert (there / RUN / "1-1").read_bytes() == b"x" * 100_000
