@@ -332,11 +332,13 @@ class LocalPort:
     ) -> None:
         if engine is not None:
             as_engine(engine)
-        cores = cores_granted() or cores_here()
-        usual = cores if engine is None else default_slots(engine)
+        granted = cores_granted()
+        usual = (granted or cores_here()) if engine is None else default_slots(engine)
         count = usual if slots is None else slots
         if type(count) is not int or count < 1:
             raise DefinitionError(f"An embedded run needs at least one slot, not {slots!r}.")
+        if granted and engine is None:  # a job's own run has what the job has
+            count = min(count, granted)
         listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
         configuration = dict(store_configuration or {})
         check_plain("store_configuration", configuration)
@@ -348,7 +350,8 @@ class LocalPort:
             configuration,
         )
         place = None if directory is None else Path(directory).absolute()
-        devices = {} if engine is not None else devices_here(os.environ)
+        bare = granted is not None and "CUDA_VISIBLE_DEVICES" not in os.environ
+        devices = {} if engine is not None or bare else devices_here(os.environ)
         capacity = capacity_of(count, memory_here(), devices)
         self._machines = Machines(setup, capacity, place, limits, engine, devices)
         self.limits = self._machines.limits

@@ -7,6 +7,7 @@
   parent, orphans by a variable that every process started from here inherits.
 - So does one of our temporary files (`TMPDIR` is the session's own), a socket in it or in
   `XDG_RUNTIME_DIR`, the file about a cluster that runs no more, or a port still listened on.
+- Runs do not share this machine by claims.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from typing import Any
 
 import psutil
 import pytest
+
+# Tests that run side by side must not wait for each other's cores; who tests that turns it on.
+os.environ.setdefault("PYPELININ_CLAIMS", "off")
 
 SESSION_VARIABLE = "PYPELININ_TEST_SESSION"
 LEFT_BEHIND_GRACE_S = 2.0

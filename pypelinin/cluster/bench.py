@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
-from pypelinin.cluster.amounts import Amount, need_on
+from pypelinin.cluster.amounts import Amount, need_on, weight
 from pypelinin.cluster.events import Say, Stop
 from pypelinin.cluster.inline import Inline
 from pypelinin.cluster.ledger import Ledger
@@ -32,6 +33,20 @@ from pypelinin.wire.definitions import Failure
 
 WAITING_MAX = 1000
 CANCELLED = Failure("cancelled", "Cancelled", "it was cancelled")
+
+
+@dataclass(slots=True)
+class Demand:
+    """What the jobs that run have and lots that wait would take; *least* are the cores of the
+    smallest of these.
+
+    *lot* (0: none) is the first that needs more than may be had now, and *head* what it needs.
+    """
+
+    need: Amount
+    least: int
+    lot: int
+    head: Amount
 
 
 class Bench:
@@ -78,15 +93,27 @@ class Bench:
                 self._unbegun(lot)
         return [RecallLot(slot.number) for slot in self.pool.busy]
 
-    def need(self) -> Amount:
-        """What the jobs that run have, and what lots that wait would take."""
+    def demand(self, head: int) -> Demand:
+        """What would be of use here; the lot *head* stays its head for as long as it waits."""
         ledger = self.pool.ledger
-        need = ledger.used
+        found = Demand(ledger.used, 0, 0, Amount())
         for fence in islice(self._waiting, WAITING_MAX):
-            more = need_on(self.lots[fence].terms, ledger.capacity, ledger.capacity)
-            if more is not None:
-                need.add(more)
-        return need
+            terms = self.lots[fence].terms
+            more = need_on(terms, ledger.capacity, ledger.capacity)
+            now = ledger.need(terms)
+            if more is None or now is None:
+                continue
+            found.need.add(more)
+            size = weight(now, ledger.capacity)
+            found.least = min(found.least or size, size)
+            if fence == head or (not found.lot and ledger.is_beyond(now)):
+                found.lot, found.head = fence, now
+        return found
+
+    @property
+    def waits(self) -> bool:
+        """Whether a lot waits for room."""
+        return bool(self._waiting)
 
     @property
     def busy(self) -> bool:
@@ -323,17 +350,28 @@ class Bench:
         return commands
 
     def feed(self, now: float) -> list[Command]:
-        """Waiting lots onto free slots, in their order."""
+        """Waiting lots onto free slots, in their order.
+
+        Nothing overtakes a lot that only waits for jobs here to end. What needs more than others
+        on the node leave is passed over until they leave it.
+        """
         commands: list[Command] = []
-        while self._waiting and self.probed:
+        passed: list[int] = []
+        ledger = self.pool.ledger
+        while self._waiting and self.probed and ledger.limit.cores and len(passed) < WAITING_MAX:
             lot = self.lots[self._waiting[0]]
             slot, ended = self.pool.place(lot.fence, lot.terms, now)
             if slot is None:
-                break
+                need = ledger.need(lot.terms)
+                if need is None or not ledger.is_beyond(need):
+                    break
+                passed.append(self._waiting.popleft())
+                continue
             self._waiting.popleft()
             commands += ended
             if slot.usable:
                 commands.append(self._run(slot, lot, now))
+        self._waiting.extendleft(reversed(passed))
         return commands
 
     def _run(self, slot: PooledSlot, lot: HeldJobs, now: float) -> Command:

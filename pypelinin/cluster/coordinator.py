@@ -105,9 +105,16 @@ class Node:
         resources = {name: max(0, count) for name, count in left.resources.items()}
         return Capacity(max(0, left.cores), max(0, left.memory), resources)
 
-    def has_room(self, terms: Terms | None) -> bool:
+    def offers(self, terms: Terms | None) -> bool:
         need = self.need(terms)
         return need is not None and self.left.holds(need)
+
+    def has_room(self, terms: Terms | None) -> bool:
+        """Whether it offers so much, or has nothing of ours and may ask others there for more."""
+        if self.offers(terms):
+            return True
+        empty = self.left.cores >= self.offered.cores > 0
+        return empty and not self.draining and self.need(terms) is not None
 
 
 class Placed(NamedTuple):
@@ -267,7 +274,11 @@ class Coordinator:
         ]
         free = [node for node in open_nodes if node.has_room(waiting.terms)]
         has = near(*waiting.first(submitter)) if near is not None and len(free) > 1 else NO_BYTES
-        best = min(free, key=lambda node: (-has[node.number], node.left.cores), default=None)
+        best = min(
+            free,
+            key=lambda n: (-has[n.number], not n.offers(waiting.terms), n.left.cores),
+            default=None,
+        )
         if best is None:
             ahead = (node for node in open_nodes if self._may_go_ahead(node, waiting, queues))
             best = max(ahead, key=lambda node: node.left.cores, default=None)

@@ -24,7 +24,7 @@ class Grant:
 class Ledger:
     """Grants by the fence of their lot."""
 
-    __slots__ = ("capacity", "granted", "limit", "_indices", "_left", "_plain")
+    __slots__ = ("capacity", "granted", "limit", "_indices", "_left", "_plain", "_whole")
 
     def __init__(
         self, capacity: Capacity, indices: Mapping[str, Sequence[int]] | None = None
@@ -39,12 +39,15 @@ class Ledger:
         }
         """Those of each resource that are free."""
         self._left = left_of(capacity, ())
+        self._whole = left_of(capacity, ())
+        """What could be granted if nothing were."""
         self._plain = need_on(None, capacity, capacity)
 
     def set_limit(self, limit: Capacity, devices: Mapping[str, Sequence[int]]) -> None:
         """What may be granted from now on."""
         self.limit = limit
         self._left = left_of(limit, (grant.need for grant in self.granted.values()))
+        self._whole = left_of(limit, ())
         taken = self.devices
         self._indices = {
             name: [i for i in sorted(devices.get(name, ())) if i not in taken.get(name, ())]
@@ -68,11 +71,17 @@ class Ledger:
                 found[name] = (*found.get(name, ()), *indices)
         return found
 
+    def need(self, terms: Terms | None) -> Amount | None:
+        """What a lot takes here now."""
+        return self._plain if terms is None else need_on(terms, self.capacity, self.limit)
+
+    def is_beyond(self, need: Amount) -> bool:
+        """Whether more is needed than may be granted now, even if nothing were."""
+        return not self._whole.holds(need)
+
     def grant(self, fence: int, terms: Terms | None) -> Grant | None:
         """What the lot *fence* asks for, if that is free."""
-        need = self._plain
-        if terms is not None:
-            need = need_on(terms, self.capacity, self.limit)
+        need = self.need(terms)
         if need is None or not self._left.holds(need):
             return None
         grant = self.granted[fence] = Grant(need, {})

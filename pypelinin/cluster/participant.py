@@ -6,7 +6,7 @@ others want it. Without others (`Broker(shares=False)`) all is its own from the 
 
 from __future__ import annotations
 
-from pypelinin.cluster.amounts import Amount
+from pypelinin.cluster.amounts import weight
 from pypelinin.cluster.bench import Bench
 from pypelinin.cluster.ledger import Ledger
 from pypelinin.cluster.sharing import OthersChanged, Share, Shared
@@ -30,6 +30,8 @@ class Participant:
         self._stirred = False
         self._contended = False
         self._held = 0
+        self._lot = 0
+        """The lot that waits for more than its part."""
         self._idle_since: float | None = None
 
     def begin(self) -> None:
@@ -50,23 +52,39 @@ class Participant:
         """Call when all that could begin has begun."""
         if not self._shares or self._waits:
             return []
-        used, need = self._ledger.used, self._bench.need()
-        idle = self._is_idle(need, now)
-        wish = Share(used, self._ledger.devices, need, idle)
+        idle = self._is_idle(now)
+        short = self._bench.waits and self._ledger.limit != self._ledger.capacity
+        if not (self._stirred or idle or short or self._contended):
+            return []  # nothing is counted on the way of a job that others have no part in
+        found = self._bench.demand(self._lot)
+        self._lot = found.lot
+        wish = Share(
+            self._ledger.used, self._ledger.devices, found.need, idle,
+            found.head, found.lot, found.least,
+        )  # fmt: skip
         if not (self._stirred or idle or self._is_worth(wish)):
             return []
         self._stirred, self._waits, self._asked = False, True, wish
         return [wish]
 
     def _is_worth(self, wish: Share) -> bool:
-        """Whether more is needed than may be had, or less while others want some."""
-        if wish.need.cores > wish.used.cores:
-            return self._asked is None or wish.need != self._asked.need
-        return self._contended and wish.used.cores < self._held
+        """Whether more is needed than may be had, or what others want is free now.
 
-    def _is_idle(self, need: Amount, now: float) -> bool:
+        What it may keep and does not need just now it gives up when it looks the next time: the
+        next jobs may be on their way.
+        """
+        asked, node = self._asked, self._ledger.capacity
+        if asked is None or wish.lot != asked.lot:
+            return asked is None or wish.lot > 0 or self._contended
+        left = max(weight(wish.used, node), self._ledger.limit.cores)
+        if self._contended and left < self._held:
+            return wish != asked
+        need = min(weight(wish.need, node), node.cores)
+        return need > self._held and need > weight(asked.need, node)
+
+    def _is_idle(self, now: float) -> bool:
         """Whether nothing was needed for a while, though something is held."""
-        if need.cores or not self._held:
+        if self._ledger.granted or self._bench.waits or not self._held:
             self._idle_since = None
             return False
         if self._idle_since is None:

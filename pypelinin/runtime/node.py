@@ -23,7 +23,7 @@ from pypelinin.graph.needs import MEMORY_MIN, checked_resource
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
 from pypelinin.runtime.capacity import capacity_of, cores_here, devices_here, memory_here
-from pypelinin.runtime.claims import Claims, claims_of
+from pypelinin.runtime.claims import Claims, claims_of, cores_granted
 from pypelinin.runtime.daemons import Daemon, MemberWorld, host_of
 from pypelinin.runtime.descriptors import demand_for_slots
 from pypelinin.runtime.loop import READ, WRITE, Waitable
@@ -170,7 +170,8 @@ class Broker(Daemon):
             None if store_configuration is None else dict(store_configuration)
         )
         check_plain("store_configuration", self.store_configuration)
-        self.slots = cores_here() if number_of_workers is None else number_of_workers
+        usual = cores_granted() or cores_here()
+        self.slots = usual if number_of_workers is None else number_of_workers
         if self.slots < 1:
             raise DefinitionError(f"A Broker needs at least one slot, not {self.slots}.")
         if self.slots > SLOTS_MAX:

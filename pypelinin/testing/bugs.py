@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
+from pypelinin.cluster import sharing
 from pypelinin.cluster.amounts import left_of
 from pypelinin.cluster.attempts import Attempts, OpenLot
 from pypelinin.cluster.broker import Broker
+from pypelinin.cluster.coordinator import Node
 from pypelinin.cluster.desk import Desk
 from pypelinin.cluster.events import Send
 from pypelinin.cluster.ledger import Grant, Ledger
@@ -29,7 +32,7 @@ from pypelinin.cluster.reading import ReadingRun
 from pypelinin.cluster.router import Router
 from pypelinin.cluster.runs import Runs
 from pypelinin.cluster.scribe import Scribe
-from pypelinin.cluster.sharing import Shared
+from pypelinin.cluster.sharing import Claim, Shared
 from pypelinin.cluster.slots import HeldJobs
 from pypelinin.graph import states
 from pypelinin.machine import Event
@@ -38,7 +41,7 @@ from pypelinin.wire.definitions import Terms
 from pypelinin.wire.messages import AssignedRun, HeldLot, Progress, Ready
 from pypelinin.wire.rows import CancelledRuns, Ended, HandedOut, JobsEnded, LotClosed, LotRow
 
-Patch = tuple[type, str, Callable[..., Any]]
+Patch = tuple[type | ModuleType, str, Callable[..., Any]]
 
 
 def _acknowledge_at_once(desk: Desk, _lsn: int) -> None:
@@ -220,6 +223,18 @@ def _take_all_that_is_offered(participant: Participant, event: Event) -> None:
     _participant_event(participant, event)
 
 
+def _take_what_is_left(participant: Participant, event: Event) -> None:
+    """Offered is what others leave just now, and who is offered nothing asks for nothing."""
+    if isinstance(event, Shared):
+        event = replace(event, offer=event.limit)
+    _participant_event(participant, event)
+
+
+def _stay_in_line(own: Claim, *_: object) -> Claim:
+    """Nobody ever gets more than his part."""
+    return replace(own, head=0, until=0.0)
+
+
 _add = Queues.add
 
 
@@ -255,6 +270,11 @@ BUGS: dict[str, tuple[Patch, ...]] = {
         (Ledger, "check", lambda _: None),
     ),
     "what others hold taken": ((Participant, "event", _take_all_that_is_offered),),
+    "asks for nothing when offered nothing": (
+        (Participant, "event", _take_what_is_left),
+        (Node, "has_room", Node.offers),
+    ),
+    "no turns": ((sharing, "_in_line", _stay_in_line),),
     "memory not raised": ((Queues, "add", _add_with_the_same_memory),),
     "results never released": ((Planning, "take_released", lambda _: []),),
 }

@@ -17,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from random import Random
 from time import monotonic
 
 from pypelinin.cluster.record import RunRecord
@@ -28,7 +29,7 @@ from pypelinin.machine import Event
 from pypelinin.testing.clients import ClientProcess
 from pypelinin.testing.faults import Faults
 from pypelinin.testing.history import Violation, demand
-from pypelinin.testing.hosts import Host
+from pypelinin.testing.hosts import Host, Neighbour
 from pypelinin.testing.processes import BrokerProcess, PipelinerProcess, RouterProcess
 from pypelinin.testing.scripts import SMALLEST, WORKERS, RunScript, random_script
 from pypelinin.testing.world import Station, World
@@ -114,7 +115,18 @@ class ClusterSim(World):
                     host if shares else None,
                 )
             )
+        if host is not None and any(broker.host for broker in brokers):
+            host.counters = self.counters
+            self._random_neighbour(host)
         return brokers
+
+    def _random_neighbour(self, host: Host) -> None:
+        """Often somebody who is no part of the cluster has work there all the time."""
+        random = Random(f"neighbour {self.seed}")
+        if random.random() < 0.6:
+            cores = random.choice((1, host.capacity.cores))
+            neighbour = Neighbour(host, self.timeline, random, cores)
+            self.timeline.after(random.uniform(0, 5), neighbour.look)
 
     def _large_capacity(self) -> Capacity:
         """What can run everything."""

@@ -176,3 +176,60 @@ def test_lots_wait_in_their_order_until_what_they_need_is_free() -> None:
     assert kinds(node.turn()) == ["RunLot"]
     commands = node.turn(SlotProgressed(0, b"\1", (), 0.1))
     assert kinds(commands) == ["KillSlot"]  # for two cores
+
+
+def started(cores: int) -> Node:
+    """A node with all its slots."""
+    node = Node(cores)
+    for slot in range(1, cores):
+        node.turn(SlotStarted(slot, ("A",)))
+    return node
+
+
+def running(node: Node) -> set[int]:
+    return set(node.bench.pool.ledger.granted)
+
+
+def test_what_needs_more_than_others_leave_does_not_hold_up_what_is_behind_it() -> None:
+    node = started(2)
+    node.bench.pool.ledger.set_limit(Capacity(1), {})
+    for fence, cores in ((10, 2), (20, 1), (30, 1)):
+        node.give(fence, 1, Terms(cores=cores))
+    node.turn()
+    assert running(node) == {20}
+    found = node.bench.demand(0)
+    assert (found.need.cores, found.least, found.lot, found.head.cores) == (4, 1, 10, 2)
+
+
+def test_nothing_overtakes_what_only_waits_for_jobs_of_its_own_node() -> None:
+    """Else small ones would keep it out for ever."""
+    node = started(2)
+    for fence, cores in ((10, 1), (20, 2), (30, 1)):
+        node.give(fence, 1, Terms(cores=cores))
+    node.turn()
+    assert running(node) == {10}
+    assert node.bench.demand(0).lot == 0
+
+
+def test_what_has_waited_for_others_stays_the_head_until_it_begins() -> None:
+    node = started(2)
+    node.bench.pool.ledger.set_limit(Capacity(1), {})
+    node.give(10, 1, Terms(cores=1))
+    node.turn()
+    node.give(20, 1, Terms(cores=2))
+    node.turn()
+    assert node.bench.demand(0).lot == 20
+    node.bench.pool.ledger.set_limit(Capacity(2), {})
+    node.turn()
+    assert (node.bench.demand(20).lot, node.bench.demand(0).lot) == (20, 0)
+
+
+def test_without_any_core_nothing_begins() -> None:
+    node = started(2)
+    node.bench.pool.ledger.set_limit(Capacity(0), {})
+    node.give(10, 1, Terms(cores=-1))
+    node.give(20, 1)
+    node.turn()
+    assert running(node) == set()
+    assert (node.bench.demand(0).lot, node.bench.demand(0).head.cores) == (10, 1)
+    assert node.bench.waits

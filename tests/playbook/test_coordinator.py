@@ -335,6 +335,43 @@ def test_who_has_the_least_of_the_cluster_goes_first() -> None:
     assert lots_of(nodes, queues)[0].held.submitter == poorer
 
 
+def test_a_node_that_is_shared_gets_one_that_needs_more_than_it_offers() -> None:
+    """Only when it has that job it can ask others there for so much."""
+    queues, shared = queues_with((needing(cores=4), 1), (A, 1)), node(1, slots=4)
+    shared.offer(Capacity(1), 0, {}, 1)
+    coordinates = coordinator(shared)
+    first, *more = coordinates.place(queues, 0.0)
+    assert (first.waiting.terms and first.waiting.terms.cores, more) == (4, [])
+    coordinates.hold(shared, 7, first.held)
+    coordinates.check()
+
+
+def test_what_needs_more_than_a_shared_node_offers_waits_until_that_has_nothing_else() -> None:
+    shared = node(1, slots=4)
+    shared.offer(Capacity(2), 0, {}, 1)
+    coordinates = coordinator(shared)
+    (small,) = coordinates.place(queues_with((A, 1)), 0.0)
+    coordinates.hold(shared, 7, small.held)
+    large = queues_with((needing(cores=4), 1))
+    assert list(coordinates.place(large, 0.0)) == []
+    coordinates.free(1, 7)
+    assert len(list(coordinates.place(large, 1.0))) == 1
+
+
+def test_a_node_that_offers_it_all_goes_before_one_that_has_to_ask() -> None:
+    shared, free = node(1, slots=4), node(2, slots=4)
+    shared.offer(Capacity(1), 0, {}, 1)
+    (placed,) = coordinator(shared, free).place(queues_with((needing(cores=2), 1)), 0.0)
+    assert placed.node is free
+
+
+def test_a_node_that_drains_is_asked_for_nothing() -> None:
+    draining = node(1, slots=4)
+    draining.offer(Capacity(1), 0, {}, 1)
+    draining.draining = True
+    assert list(coordinator(draining).place(queues_with((needing(cores=4), 1)), 0.0)) == []
+
+
 def test_a_large_job_is_not_overtaken_for_ever() -> None:
     nodes = coordinator(node(slots=2))
     queues = queues_with((A, 50), (needing("B", cores=2), 1))

@@ -12,7 +12,7 @@ from pypelinin.cluster.participant import LINGER_S, Participant
 from pypelinin.cluster.sharing import OthersChanged, Share, Shared
 from pypelinin.cluster.slots import HeldJobs, SlotProgressed, SlotStarted
 from pypelinin.config import Limits
-from pypelinin.wire.definitions import Capacity
+from pypelinin.wire.definitions import Capacity, Terms
 
 TWO = Capacity(2)
 
@@ -40,8 +40,10 @@ class Node:
     def told(self, limit: int, held: int, offer: int = 2, contended: bool = False) -> None:
         self.one.event(Shared(Capacity(limit), {}, Capacity(offer), held, contended))
 
-    def give(self, fence: int) -> None:
-        self.bench.take(HeldJobs(fence, "A", array("I", [1]), array("I", [0]), b"", 1, 1, 1))
+    def give(self, fence: int, cores: int = 1) -> None:
+        terms = Terms(cores=cores)
+        lot = HeldJobs(fence, "A", array("I", [1]), array("I", [0]), b"", 1, 1, 1, terms=terms)
+        self.bench.take(lot)
 
     def end(self, slot: int, now: float) -> None:
         self.bench.event(SlotProgressed(slot, b"\1", (), 0.1), now)
@@ -121,3 +123,55 @@ def test_what_is_idle_is_given_up_after_a_while(node: Node) -> None:
     node.told(0, 0)
     assert node.ask(9.0) is None
     assert node.one.deadline() == float("inf")
+
+
+def test_nothing_is_asked_on_the_way_of_jobs_while_all_is_its_own(node: Node) -> None:
+    node.give(10)
+    node.ask(1.0)
+    node.told(2, 2)
+    node.one.event(OthersChanged())
+    node.ask(1.0)
+    node.told(2, 2)
+    for turn in range(1, 50):
+        for fence in (turn * 100 + 10, turn * 100 + 20, turn * 100 + 30):
+            node.give(fence)
+        assert node.ask(1.0 + turn / 10) is None
+        for slot in list(node.bench.pool.slots.values()):
+            if slot.runs:
+                node.end(slot.number, 1.0 + turn / 10)
+    assert node.one.offer == TWO
+
+
+def test_the_first_that_needs_more_than_there_is_for_it_is_named_until_it_begins(
+    node: Node,
+) -> None:
+    node.told(1, 1, 1, contended=True)
+    node.give(10, 2)
+    node.give(20)
+    wish = node.ask(1.0)
+    assert wish is not None
+    assert (wish.lot, wish.head.cores, wish.least, wish.need.cores) == (10, 2, 2, 3)
+    assert node.ledger.granted.keys() == {20}
+    node.told(2, 2, 2, contended=True)
+    assert node.ask(1.1) is None  # it is its turn; the small one has to end first
+    node.end(0, 1.2)
+    wish = node.ask(1.2)
+    assert node.ledger.granted.keys() == {10}
+    assert wish is not None
+    assert wish.lot == 0
+
+
+def test_what_it_may_keep_is_kept_for_the_next_jobs(node: Node) -> None:
+    """They may be on their way; it looks again soon."""
+    node.give(10)
+    node.ask(1.0)
+    node.told(1, 1, 1, contended=True)
+    node.ask(1.0)
+    node.told(1, 1, 1, contended=True)
+    assert node.ask(1.0) is None
+    node.end(0, 1.1)
+    assert node.ask(1.1) is None
+    node.one.event(OthersChanged())
+    wish = node.ask(1.2)
+    assert wish is not None
+    assert wish.need.cores == 0

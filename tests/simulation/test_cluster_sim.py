@@ -46,6 +46,7 @@ SOMETIMES = (
     "shared nodes",
     "slot deaths",
     "timeouts",
+    "turns on a shared node",
     "undrained nodes",
     "void lots",
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,7 +53,7 @@ def files(place: Path) -> list[str]:
 def test_what_one_holds_the_other_cannot_have(one: Claims, two: Claims) -> None:
     assert one.update(wish(0, 2)).limit.cores == 2
     shared = two.update(wish(0, 1))
-    assert (shared.limit.cores, shared.offer.cores) == (0, 0)
+    assert (shared.limit.cores, shared.offer.cores) == (0, 1)
     assert two.own.wants == 1
     one.close()
     assert two.update(wish(0, 1)).limit.cores == 2
@@ -71,7 +73,7 @@ def test_who_wants_nothing_hears_of_deaths_too(one: Claims, place: Path) -> None
     """What it could have is told to others."""
     other = Claims(MOST, {}, place)
     other.update(wish(0, 2))
-    assert one.update(wish(0, 0)).offer.cores == 0
+    assert one.update(wish(0, 0)).offer.cores == 1
     os.close(other.fd)  # it died, and nobody has written anything
     now = time.monotonic() + 1
     assert one.changed(now)
@@ -123,8 +125,6 @@ def test_a_claim_ends_with_the_last_of_its_processes(place: Path, one: Claims) -
 
 def test_what_is_no_claim_holds_nothing(place: Path, one: Claims) -> None:
     kept = []
-    import fcntl
-
     for number, text in enumerate((b"", b"{", b"[]", b'{"cores": -5}', b"\xff" * 100)):
         kept.append(os.open(place / f"odd-{number}", os.O_RDWR | os.O_CREAT, 0o600))
         os.write(kept[-1], text)
@@ -155,6 +155,138 @@ def test_what_cannot_be_written_down_is_not_held(
     assert one.update(wish(0, 2)).limit.cores == 2
 
 
+def test_who_is_bound_to_other_processors_takes_none_of_ours(place: Path) -> None:
+    first, second, third = (Claims(MOST, {}, place, 2, cpus) for cpus in ((0, 1), (2, 3), (1, 2)))
+    assert first.update(wish(0, 2)).limit.cores == 2
+    assert second.update(wish(0, 2)).limit.cores == 2
+    assert third.update(wish(0, 2)).limit.cores == 0
+    for claims in (first, second, third):
+        claims.close()
+
+
+def test_a_directory_that_vanishes_is_made_anew(place: Path, one: Claims, two: Claims) -> None:
+    """A logout cleans it up; both find each other again, and nobody takes what is held."""
+    one.update(wish(0, 2))
+    shutil.rmtree(place)
+    assert two.changed(time.monotonic() + 1)
+    assert two.update(wish(0, 2)).limit.cores == 2  # nobody can know what the first one holds
+    assert one.changed(time.monotonic() + 1)
+    one.update(wish(2, 2))
+    assert len(files(place)) == 2
+    shared = two.update(wish(0, 2))
+    assert (shared.limit.cores, shared.contended) == (0, False)
+
+
+def test_a_claim_that_is_made_anew_is_for_children_too(place: Path, one: Claims) -> None:
+    shutil.rmtree(place)
+    before = one.fd
+    one.update(wish(0, 2))
+    assert one.fd == before  # its number is known to those who start processes
+    assert not os.get_inheritable(one.fd)
+    assert os.fstat(one.fd).st_ino == (place / files(place)[0]).stat().st_ino
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_dead(
+    place: Path, one: Claims, two: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many open files: what others hold stays theirs."""
+    one.update(wish(0, 2))
+    real = os.open
+
+    def refuse(path: Path, *more: int) -> int:
+        if Path(path) == place / files(place)[0]:
+            raise OSError(24, "Too many open files")
+        return real(path, *more)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "open", refuse)
+        assert two.update(wish(0, 2)).limit.cores == 0
+    assert len(files(place)) == 2
+    assert two.update(wish(0, 2)).limit.cores == 0
+
+
+def test_what_is_closed_is_free_although_a_fork_has_it_open(one: Claims, two: Claims) -> None:
+    one.update(wish(0, 2))
+    kept = os.dup(one.fd)  # the same lock, as a forked child has it
+    one.close()
+    assert two.update(wish(0, 2)).limit.cores == 2
+    os.close(kept)
+
+
+def test_the_end_of_a_fork_gives_up_nothing(one: Claims, two: Claims) -> None:
+    one.update(wish(0, 2))
+    if not (child := os.fork()):
+        one.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert two.update(wish(0, 2)).limit.cores == 0
+
+
+def test_changes_that_keep_size_and_time_are_seen(place: Path, one: Claims, two: Claims) -> None:
+    one.update(wish(0, 0))
+    two.update(wish(0, 0))
+    one.update(wish(0, 0))
+    now = time.monotonic()
+    assert one.changed(now)
+    assert not one.changed(now + IDLE_POLL_S - 0.01)
+    path = place / files(place)[1]
+    found = path.stat()
+    path.write_bytes(path.read_bytes().replace(b'"wants": 0', b'"wants": 1'))
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    one._poll_at = 0.0
+    assert one.changed(now + IDLE_POLL_S - 0.01)
+
+
+def test_who_cannot_write_for_long_goes_on_alone(
+    one: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    assert one.update(wish(0, 2)).limit.cores == 0
+    monkeypatch.setattr("pypelinin.runtime.claims.FAILS_MAX_S", 0.0)
+    with pytest.warns(UserWarning, match="No space left"):
+        assert one.update(wish(0, 2)).limit == MOST
+    assert one.update(wish(0, 2)).limit == MOST  # it is said once
+    assert one.deadline() == float("inf")
+    assert not one.changed(time.monotonic() + 100)
+
+
+def test_who_has_lost_the_directory_for_good_goes_on_alone(place: Path, one: Claims) -> None:
+    shutil.rmtree(place)
+    place.write_text("")
+    with pytest.warns(UserWarning, match="not shared with other runs"):
+        assert one.update(wish(0, 2)).limit == MOST
+
+
+def test_where_there_are_no_locks_nothing_is_shared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("PYPELININ_CLAIMS")
+    monkeypatch.setattr("fcntl.flock", refuse)
+    before = os.listdir("/proc/self/fd")
+    with pytest.warns(UserWarning, match="Function not implemented"):
+        assert claims_of(MOST, {}) is None
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_lock_that_is_kept_for_long_holds_nobody_up(
+    place: Path, one: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner was stopped just then."""
+    monkeypatch.setattr("pypelinin.runtime.claims.LOCK_S", 0.05)
+    lock = os.open(place / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert one.update(wish(0, 2)).limit.cores == 0
+    os.close(lock)
+    assert one.update(wish(0, 2)).limit.cores == 2
+
+
 def test_without_a_directory_of_our_own_nothing_is_shared_and_all_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -167,7 +299,7 @@ def test_without_a_directory_of_our_own_nothing_is_shared_and_all_runs(
 
 def test_a_job_lives_on_its_grant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("PYPELININ_CLAIMS", "on")
+    monkeypatch.delenv("PYPELININ_CLAIMS")
     assert cores_granted() is None
     made = claims_of(MOST, {})
     assert made is not None
@@ -176,5 +308,5 @@ def test_a_job_lives_on_its_grant(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert cores_granted() == 3
     assert claims_of(MOST, {}) is None
     monkeypatch.delenv("PYPELININ_CORES")
-    monkeypatch.delenv("PYPELININ_CLAIMS")
+    monkeypatch.setenv("PYPELININ_CLAIMS", "off")
     assert claims_of(MOST, {}) is None

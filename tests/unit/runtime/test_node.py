@@ -85,6 +85,11 @@ def test_its_slots_are_the_cpus_it_may_use() -> None:
     assert Broker(workers="a").slots == len(os.sched_getaffinity(0))
 
 
+def test_in_a_job_a_broker_has_what_the_job_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYPELININ_CORES", "3")
+    assert Broker(workers="a").slots == 3
+
+
 def test_a_store_travels_by_name_or_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Broker(workers="a").store == ""
     assert Broker(workers="a", store_class="m:C").store == "m:C"
