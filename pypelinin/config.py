@@ -85,6 +85,7 @@ DEFAULTS: dict[str, Any] = {
     "slots": 0,
     "memory": "",
     "resources": {},
+    "affinity": False,
     "workers": [],
     "store": "",
     "store_configuration": {},

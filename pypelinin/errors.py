@@ -95,7 +95,7 @@ class Killed(JobError):
 
 
 class Timeout(JobError):
-    """The job ran longer than its timeout, and was ended."""
+    """The job, or the start-up of its slot, took longer than it may, and was ended."""
 
 
 class MemoryLimit(JobError):

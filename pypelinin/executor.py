@@ -58,8 +58,8 @@ class Executor(BaseExecutor):
     *max_workers* is how many slots this process runs (default: its CPUs), or on a cluster how
     many jobs are there at once (default: no bound). *api* is the address of a Router; without
     it `PYPELININ_API`, else the calls run here. With a *directory* they are durable here, too.
-    *labels*, *retries*, *priority*, *cores*, *memory*, *resources*, *timeout*, *isolate* and
-    *env* are as for a Job; `options` gives a view with others.
+    *labels*, *retries*, *priority*, *cores*, *memory*, *resources*, *timeout*,
+    *startup_timeout*, *isolate* and *env* are as for a Job; `options` gives a view with others.
 
     Results, exceptions and shutdown are as in `concurrent.futures`, but: `cancel` of a future
     ends running work; a slot that dies fails only the call that it ran (`Killed`); an exception

@@ -66,11 +66,11 @@ class Pipeline:
     """Jobs, their order, and the *data* all of them get.
 
     *labels* are for people and show in lists; *priority*, *retries*, *cores*, *memory*,
-    *resources*, *timeout*, *isolate* and *env* are the defaults of its jobs. *results* are the
-    jobs of functions whose results are wanted (None: all); the others' go when nobody reads them
-    any more. *on_failure* "continue": all that does not need the failed job runs; "stop": nothing
-    more begins. Raises Cycle (a ValueError) with the path if the jobs wait for each other,
-    DefinitionError for what is not a graph of jobs.
+    *resources*, *timeout*, *startup_timeout*, *isolate* and *env* are the defaults of its jobs.
+    *results* are the jobs of functions whose results are wanted (None: all); the others' go when
+    nobody reads them any more. *on_failure* "continue": all that does not need the failed job
+    runs; "stop": nothing more begins. Raises Cycle (a ValueError) with the path if the jobs wait
+    for each other, DefinitionError for what is not a graph of jobs.
 
     Two pipelines are equal if graph and data are. What the cluster says about it stands
     in `id`, `state`, `error`, `started_at`, `finished_at` and `duration`, kept up to date
@@ -92,6 +92,7 @@ class Pipeline:
         timeout: float | str | None = None,
         isolate: bool | None = None,
         env: Mapping[str, str] | None = None,
+        startup_timeout: float | str | None = None,
         on_failure: str = "continue",
     ) -> None:
         jobs, edges = _read(graph)
@@ -101,7 +102,7 @@ class Pipeline:
         self.labels = checked_labels(labels or {})
         self.priority = checked_priority(priority)
         self.retries = checked_retries(retries)
-        self.needs = checked_needs(cores, memory, resources, timeout, isolate, env)
+        self.needs = checked_needs(cores, memory, resources, timeout, isolate, env, startup_timeout)
         if on_failure not in ("continue", "stop"):
             raise DefinitionError(
                 f"on_failure is 'continue' or 'stop', not {on_failure!r}.",

@@ -109,6 +109,14 @@ def missing_for_systemd() -> str | None:
 
 SLURM_PACKAGES = "'slurmctld', 'slurmd', 'slurm-client' and 'slurm-wlm-basic-plugins'"
 
+
+def missing_for_cgroups() -> str | None:
+    from pypelinin.runtime.cgroups import find
+
+    found = find({}, os.getpid())
+    return found if isinstance(found, str) else None
+
+
 MISSING: dict[str, Callable[[], str | None]] = {
     "needs_all": missing_for_needs_all,
     "postgres": missing_for_postgres,
@@ -117,6 +125,7 @@ MISSING: dict[str, Callable[[], str | None]] = {
     "sshd": missing_for_sshd,
     "slurm": missing_for_slurm,
     "systemd": missing_for_systemd,
+    "cgroups": missing_for_cgroups,
 }
 
 

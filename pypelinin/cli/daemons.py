@@ -77,6 +77,9 @@ def pipeliner(api: str | None, **flags: Any) -> None:
     metavar="NAME=N",
     help="What else the node offers, as gpu=2 or gpu=[0,3]; may be repeated.",
 )
+@click.option(
+    "--affinity/--no-affinity", default=None, help="Each job on cores of its own.  [default: no]"
+)
 @click.option("--name", metavar="NAME", help="Of this node.  [default: its host name]")
 @options.logging_options
 def broker(api: str | None, name: str | None, **flags: Any) -> None:

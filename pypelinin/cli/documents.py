@@ -77,6 +77,7 @@ def nodes(answer: Cluster) -> list[dict[str, Any]]:
             "workers": list(node.workers),
             "labels": node.labels,
             "silent_s": round(node.heard_s, 3),
+            "version": node.version,
         }
         for node in answer.nodes
     ]

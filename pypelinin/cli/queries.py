@@ -151,8 +151,8 @@ def status(reach: Reach, run: str | None, as_json: bool) -> None:
 
     --json: api, cluster, epoch, version, started_at, runs (open, finished), jobs (queued,
     running), nodes (name, role, state, why, slots, running, capacity, free, runs, workers, labels,
-    silent_s; capacity and free have cores, memory in bytes and each resource); with an ID the
-    keys of `list`.
+    silent_s, version; capacity and free have cores, memory in bytes and each resource); with an
+    ID the keys of `list`.
     """
     target = reach.target(as_json)
     from pypelinin.cli import documents, which

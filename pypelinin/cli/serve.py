@@ -98,5 +98,6 @@ def broker(values: Mapping[str, Any]) -> Broker:
         labels=values["labels"],
         memory=values["memory"] or None,
         resources=resources(values["resources"]),
+        affinity=values["affinity"],
         store_configuration=values.get("own_store_configuration"),
     )

@@ -59,12 +59,16 @@ def member(
     planned = sum(session == peer.link.session for session in owner.values())
     node = coordinator.nodes.get(peer.node)
     if node is None:
-        return NodeStatus(peer.name, peer.role, "up", 0, 0, (), {}, now - peer.heard_at, planned)
+        silent_s, version = now - peer.heard_at, peer.version
+        return NodeStatus(
+            peer.name, peer.role, "up", 0, 0, (), {}, silent_s, planned, version=version
+        )
     running = sum(len(lot.jobs) - lot.next for lot in state.attempts.of_node(peer.node))
     workers = tuple(sorted(worker for worker in node.workers if not is_own(worker)))
     return NodeStatus(
         peer.name, peer.role, "draining" if node.closed else "up", node.offered.cores, running,
-        workers, node.labels, now - peer.heard_at, planned, node.capacity, node.free, node.closed,
+        workers, node.labels, now - peer.heard_at, planned, node.capacity, node.free,
+        peer.version, node.closed,
     )  # fmt: skip
 
 

@@ -221,14 +221,18 @@ class Bench:
             return [Stop(text)]
         slot = self.pool.not_started(number, now)
         others = any(other.usable for other in self.pool.slots.values())
-        if slot.shape != PLAIN_SHAPE and slot.fence is not None:
-            if slot.bad_starts >= BAD_STARTS_MAX:
+        late = why.cause == "timeout" and slot.startup_s > 0  # what its lot said is over
+        if (late or slot.shape != PLAIN_SHAPE) and slot.fence is not None:
+            if late or slot.bad_starts >= BAD_STARTS_MAX:
                 lot = self.lots[slot.fence]
                 self.pool.withdraw(lot.fence)
+                slot.shape, slot.bad_starts = PLAIN_SHAPE, 0  # it starts for anybody
                 self._fail(lot, why)
         elif slot.fence is not None and others:
             self._waiting.appendleft(slot.fence)
             self.pool.withdraw(slot.fence)
+        elif why.cause == "timeout":
+            pass  # who did not want to wait any longer is not here any more
         elif not others and slot.shape == PLAIN_SHAPE:  # no slot starts: what waits for one fails
             for lot in [lot for lot in self.lots.values() if self._is_waiting(lot)]:
                 if lot.fence in self._waiting:

@@ -250,7 +250,7 @@ class Broker:
         return JoinBroker(
             self.name, self.member.incarnation, self.ledger.capacity, offer, ahead,
             self.bench.workers, self.labels, number, held, self.member.cluster,
-            self._draining, self.bench.declared,
+            self._draining, self.bench.declared, self._version,
         )  # fmt: skip
 
     def _offer(self) -> tuple[Capacity, int]:

@@ -40,6 +40,8 @@ class Peer:
     open: bool = False
     told_safe: int = 0
     runs: dict[int, None] = field(default_factory=dict)
+    version: str = ""
+    """Of its program, as it says."""
 
 
 class Desk:

@@ -26,6 +26,7 @@ from pypelinin.wire.messages import (
 from pypelinin.wire.rows import Joined, Left, LotsClosed
 
 WAIT_MS = 500
+VERSION_CHARACTERS_MAX = 40
 
 
 class Membership:
@@ -95,7 +96,7 @@ class Membership:
         peer = self._desk.admit(
             address, "broker", message.name, message.incarnation, message.hello, now
         )
-        peer.node = number
+        peer.node, peer.version = number, message.version[:VERSION_CHARACTERS_MAX]
         self._dispatch.requeue(self._state.runs.declare(_declared(message.declared)))
         drop = self._adopt(number, message, now)
         node = Node(
@@ -178,6 +179,7 @@ class Membership:
         peer = self._desk.admit(
             address, "pipeliner", message.name, message.incarnation, message.hello, now
         )
+        peer.version = message.version[:VERSION_CHARACTERS_MAX]
         self._welcome(peer, message.incarnation, message.hello, [])
         self._scribe.say("info", f"Pipeliner {message.name} joined.")
         self._planning.assign(orphans)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pypelinin.cluster.events import Drain, Malformed, Received, Say, Stop
 from pypelinin.cluster.member import Member
 from pypelinin.cluster.refusals import REMEDIES
-from pypelinin.config import Limits
+from pypelinin.config import VERSION, Limits
 from pypelinin.engine.plain import PlainRun
 from pypelinin.errors import BadMessage
 from pypelinin.graph import states
@@ -160,7 +160,7 @@ class Pipeliner:
         self.member = Member(incarnation, limits, self._hello)
 
     def _hello(self, number: int) -> Record:
-        return JoinPipeliner(self.name, self.member.incarnation, number)
+        return JoinPipeliner(self.name, self.member.incarnation, number, VERSION)
 
     def handle(self, batch: Sequence[Event], now: float) -> list[Command]:
         commands: list[Command] = []

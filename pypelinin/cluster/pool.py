@@ -36,6 +36,8 @@ class PooledSlot:
     since: float | None = None
     """When the job that it runs began."""
     timeout_s: float = 0.0
+    startup_s: float = 0.0
+    """How long its lot waits for its start (0: what is usual)."""
     recalled: bool = False
     overdue: bool = False
     wish: tuple[int, Failure] | None = None
@@ -72,7 +74,6 @@ class Pool:
 
     def due(self, now: float) -> Iterator[Command]:
         """Slots to start; what takes too long to start, to run or to end."""
-        limits = self._limits
         for slot in self.slots.values():
             if slot.start_at is not None:
                 if now >= slot.start_at:
@@ -82,10 +83,24 @@ class Pool:
                 if now >= slot.kill_at:
                     slot.kill_at = None
                     yield KillSlot(slot.number)
-            elif slot.loads and now >= slot.begun_at + limits.slot_start_s:
-                text = f"the workers were not loaded within {limits.slot_start_s:g} s"
-                slot.doom = Failure("import", "Timeout", text)
+            elif slot.loads and now >= self._loaded_by(slot):
+                slot.doom = self._too_slow(slot)
                 yield self.end(slot)
+
+    def _loaded_by(self, slot: PooledSlot) -> float:
+        """When it is to have loaded the workers: its lot may have said how long that may take."""
+        said = 0.0 if slot.fence is None else slot.startup_s
+        return slot.begun_at + (said or self._limits.slot_start_s)
+
+    def _too_slow(self, slot: PooledSlot) -> Failure:
+        if slot.fence is not None and slot.startup_s:
+            text = (
+                "its start-up took longer than its startup_timeout of "
+                f"{slot.startup_s:g} s: its slot had not loaded the workers"
+            )
+            return Failure("timeout", "Timeout", text)
+        text = f"the workers were not loaded within {self._limits.slot_start_s:g} s"
+        return Failure("import", "Timeout", text)
 
     def overdue(self, now: float) -> Iterator[PooledSlot]:
         """Slots whose job has run for longer than it may; each is told once a job."""
@@ -109,7 +124,7 @@ class Pool:
             elif slot.kill_at is not None:
                 nearest = min(nearest, slot.kill_at)
             elif slot.loads:
-                nearest = min(nearest, slot.begun_at + self._limits.slot_start_s)
+                nearest = min(nearest, self._loaded_by(slot))
         return nearest
 
     def blocked(self, now: float) -> Iterator[PooledSlot]:
@@ -135,7 +150,9 @@ class Pool:
         if slot is None:
             self.ledger.free(fence)
             return None, []
-        slot.fence, slot.timeout_s = fence, 0.0 if terms is None else terms.timeout_s
+        slot.fence, slot.timeout_s, slot.startup_s = fence, 0.0, 0.0
+        if terms is not None:
+            slot.timeout_s, slot.startup_s = terms.timeout_s, terms.startup_s
         if slot.shape == shape:
             return slot, []
         slot.shape, slot.bad_starts = shape, 0
@@ -208,7 +225,7 @@ class Pool:
         slot.start_at, slot.usable, slot.ending = now + AGAIN_S, False, False
         slot.doom = slot.kill_at = slot.wish = None
         if slot.fence is None:
-            slot.shape, slot.bad_starts = PLAIN_SHAPE, 0
+            slot.shape, slot.bad_starts, slot.startup_s = PLAIN_SHAPE, 0, 0.0
         return slot
 
     def exited(self, number: int, at: float) -> None:

@@ -37,7 +37,8 @@ class Job:
     *cores* are how many it has (-1: all of the node but one; -2: the node alone). *memory* is
     what it may use, with all its processes: bytes or a text like "2GB"; a list rises after each
     time that was too little. *resources* are others of the node, as in {"gpu": 1}. *timeout* is
-    how long it may run, in seconds or as "10min". *isolate*: in a process of its own, used once.
+    how long it may run, in seconds or as "10min", *startup_timeout* how long its slot may take to
+    load the workers before that. *isolate*: in a process of its own, used once.
     *env* is added to the environment. What is left at None is taken from the pipeline.
 
     Raises DefinitionError for options that make no sense.
@@ -66,6 +67,7 @@ class Job:
         priority: int | None = None,
         isolate: bool | None = None,
         env: Mapping[str, str] | None = None,
+        startup_timeout: float | str | None = None,
     ) -> None:
         self.worker = worker
         self.name = _default_name(worker) if name is None else _checked_name("a job's name", name)
@@ -90,7 +92,7 @@ class Job:
         self.labels = None if labels is None else checked_labels(labels)
         self.retries = None if retries is None else checked_retries(retries)
         self.priority = None if priority is None else checked_priority(priority)
-        self.needs = checked_needs(cores, memory, resources, timeout, isolate, env)
+        self.needs = checked_needs(cores, memory, resources, timeout, isolate, env, startup_timeout)
         self._source: Any = None
 
     @property

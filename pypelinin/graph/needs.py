@@ -24,7 +24,7 @@ class Needs(NamedTuple):
     """What is None was not said: a job takes it from its pipeline, a pipeline from its workers.
 
     *memory* is in bytes; after each kill for memory the next is taken. *timeout* is in seconds
-    (0: none).
+    (0: none), and so is *startup_timeout* (0: what is usual).
     """
 
     cores: int | None = None
@@ -33,6 +33,7 @@ class Needs(NamedTuple):
     timeout: float | None = None
     isolate: bool | None = None
     env: tuple[tuple[str, str], ...] | None = None
+    startup_timeout: float | None = None
 
     def over(self, defaults: Needs) -> Needs:
         """These, and what they do not say from *defaults*."""
@@ -58,6 +59,7 @@ class NeedOptions(TypedDict, total=False):
     timeout: float | str | None
     isolate: bool | None
     env: Mapping[str, str] | None
+    startup_timeout: float | str | None
 
 
 def checked_needs(
@@ -67,20 +69,22 @@ def checked_needs(
     timeout: float | str | None = None,
     isolate: bool | None = None,
     env: Mapping[str, str] | None = None,
+    startup_timeout: float | str | None = None,
 ) -> Needs:
     """Raises DefinitionError for what makes no sense, with what would."""
     if isolate is not None and type(isolate) is not bool:
         raise DefinitionError(f"isolate is True or False: {isolate!r}.")
-    said = (cores, memory, resources, timeout, isolate, env)
+    said = (cores, memory, resources, timeout, isolate, env, startup_timeout)
     if said == (None,) * len(said):
         return UNSAID
     return Needs(
         None if cores is None else _cores(cores),
         None if memory is None else _memory(memory),
         None if resources is None else _resources(resources),
-        None if timeout is None else _timeout(timeout),
+        None if timeout is None else _timeout("timeout", timeout),
         isolate,
         None if env is None else _environment(env),
+        None if startup_timeout is None else _timeout("startup_timeout", startup_timeout),
     )
 
 
@@ -131,13 +135,13 @@ def checked_resource(name: object) -> str:
     return name
 
 
-def _timeout(timeout: Any) -> float:
+def _timeout(name: str, timeout: Any) -> float:
     try:
         seconds = parse_seconds(timeout)
     except ValueError as error:
-        raise DefinitionError(f"timeout: {error}.") from None
+        raise DefinitionError(f"{name}: {error}.") from None
     if not 0 <= seconds <= TIMEOUT_MAX_S:  # NaN, too
-        raise DefinitionError(f"timeout is in seconds, more than 0 (0: none): {timeout!r}.")
+        raise DefinitionError(f"{name} is in seconds, more than 0 (0: none): {timeout!r}.")
     return seconds
 
 

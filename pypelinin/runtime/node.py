@@ -113,7 +113,7 @@ class _BrokerWorld(MemberWorld):
             configuration = self._broker.store_configuration
         setup = Setup(
             self._broker.path, self._broker.workers, self._broker.store, configuration,
-            place, values_at(self._broker.api),
+            place, values_at(self._broker.api), affinity=self._broker.affinity,
         )  # fmt: skip
         kept = () if self._claims is None else (self._claims.fd,)
         self._slots = Slots(setup, self._name, kept)
@@ -140,7 +140,8 @@ class Broker(Daemon):
     *number_of_workers*: how many cores it offers, so how many jobs of one core run at once;
     those this process may use if not given. *memory*: how much it offers (bytes or "16GB"; what
     is there if not given). *resources*: others by name, a count or a list of indices, as in
-    {"gpu": 2, "licence": [7, 9]}; GPUs are found by themselves.
+    {"gpu": 2, "licence": [7, 9]}; GPUs are found by themselves. *affinity*: each job runs on
+    cores of its own.
     """
 
     role = "broker"
@@ -159,10 +160,12 @@ class Broker(Daemon):
         memory: int | str | None = None,
         resources: Mapping[str, int | Sequence[int]] | None = None,
         store_configuration: Mapping[str, Any] | None = None,
+        affinity: bool = False,
         limits: Limits | None = None,
     ) -> None:
         super().__init__(logger, limits)
         self.api, self.broadcast = api, broadcast
+        self.affinity = affinity
         listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
         self.workers = [w if isinstance(w, str) else w.__name__ for w in listed]
         self.store = store_spec(store_class)

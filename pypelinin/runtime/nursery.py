@@ -7,14 +7,15 @@ it is not empty, is removed.
 
 Above each slot stands a *keeper*, a process that does nothing but adopt what the slot's jobs
 leave behind, so that it is known whose it is; it ends as its slot did, when all of that has
-ended. To the Broker the keeper's number is the slot's.
+ended. To the Broker the keeper's number is the slot's. A slot with a limit has a control group of
+its own besides, where that is possible: the keeper is not in it.
 
 Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe,
-["limit", pid, bytes] (0: none any more), ["end", pid, gently].
+["limit", pid, bytes] (0: none any more), ["look", pid], ["end", pid, gently].
 Answers: ["forked", slot, pid] or ["not forked", slot, why], ["limited", pid, bytes] when that is
 in force (what is there now does not count), ["memory", pid, peak] before the
-slot that used too much is ended, ["undead", pid, count] if something would not die,
-["exited", pid, wait status].
+slot that used too much is ended, ["looked", pid, peak] (0: it does not use too much),
+["undead", pid, count] if something would not die, ["exited", pid, wait status].
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import time
 import msgpack
 
 from pypelinin.runtime import child
+from pypelinin.runtime.cgroups import Groups, Leaf, find
 from pypelinin.runtime.trees import (
     adopt_orphans,
     children,
@@ -44,9 +46,11 @@ from pypelinin.runtime.trees import (
     resident,
 )
 
-POLL_S = 0.02
+POLL_S, HURRY_S = 0.02, 0.005
+"""How often is looked, and if what is used rises so fast that the limit is near."""
 BURY_S = 0.05
 END_S = 5.0
+REMOVE_S = 2.0
 DYING_S = 60.0
 """What was killed and is still there after so long will not die (it hangs in the kernel)."""
 
@@ -54,20 +58,32 @@ DYING_S = 60.0
 class Limit:
     """What the tree of one slot may use more than it did when its jobs began."""
 
-    def __init__(self, keeper: int, most: int) -> None:
+    def __init__(self, keeper: int, most: int, leaf: Leaf | None) -> None:
         self.keeper = keeper
         self.most = most
+        self.leaf = leaf
         tree = descendants(children(keeper))
         self.resident, self.proportional = resident(tree), proportional(tree)
-        self.peak = 0
+        self.used = self.peak = 0
+        self.is_near = False
+
+    def was_broken(self) -> bool:
+        """Whether they hit the limit of the kernel, as they were faster than we look."""
+        if self.leaf is None or not self.leaf.is_broken:
+            return False
+        self.peak = max(self.peak, self.leaf.peak)
+        return True
 
     def is_broken(self) -> bool:
         """Whether they use more; what they share counts once."""
+        if self.was_broken():
+            return True
         tree = descendants(children(self.keeper))
         used = resident(tree) - self.resident
         if used > self.most:
             used = proportional(tree) - self.proportional
-        self.peak = max(self.peak, used)
+        self.is_near = used + 2 * (used - self.used) > self.most
+        self.used, self.peak = used, max(self.peak, used)
         return used > self.most
 
 
@@ -79,6 +95,9 @@ class Nursery:
         self._wake.setblocking(False)
         self.keepers: dict[int, None] = {}
         self.limits: dict[int, Limit] = {}
+        self.leaves: dict[int, Leaf] = {}
+        """Control groups of slots, by their keeper."""
+        self.groups: Groups | None = None
         self._look_at = 0.0
         self._dying: dict[int, float] = {}
         """What was killed and is still there -> until when that is nothing strange."""
@@ -89,6 +108,7 @@ class Nursery:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno())
         adopt_orphans()  # of keepers that were killed
+        self.find_groups()
         gc.collect()
         gc.freeze()
         poller = select.poll()
@@ -104,6 +124,22 @@ class Nursery:
                 self.look()
             if self._dying:
                 self.mourn()
+
+    def find_groups(self) -> None:
+        found = find(os.environ, os.getppid())
+        if isinstance(found, Groups):
+            self.groups = found
+            found.sweep()
+
+    def close(self) -> None:
+        """End all that is below us."""
+        for leaf in self.leaves.values():
+            leaf.kill()
+        kill_all(children(os.getpid()))
+        if self.groups is not None:
+            for leaf in self.leaves.values():
+                self.groups.discard(leaf)
+            self.groups.close(REMOVE_S)
 
     def _wait_ms(self) -> int | None:
         if not self.limits:
@@ -123,6 +159,8 @@ class Nursery:
         elif number in self.keepers:  # it may have ended meanwhile
             if kind == "limit":
                 self.limit(number, *more)
+            elif kind == "look":
+                self.tell("looked", number, self.judge(number))
             else:
                 self.end(number, *more)
         return True
@@ -182,23 +220,35 @@ class Nursery:
         """End a slot: ask its process group, or kill the keeper (it may not have forked the slot
         yet) and all below it."""
         if not gently:
-            kill_all([keeper])
+            self.kill(keeper)
             return
         for pid in children(keeper)[:1]:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGTERM)
 
+    def kill(self, keeper: int) -> None:
+        """By its group first, if it has one: nobody there can fork any more."""
+        if (leaf := self.leaves.get(keeper)) is not None:
+            leaf.kill()
+        kill_all([keeper])
+
     def reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self.woken.recv(4096)
+        if self.groups is not None:
+            self.groups.tidy()
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = found
                 if pid in self.keepers:
                     del self.keepers[pid]
-                    self.limits.pop(pid, None)
+                    limit = self.limits.pop(pid, None)
+                    if limit is not None and limit.was_broken():
+                        self.tell("memory", pid, limit.peak)
                     self.bury()
                     self.tell("exited", pid, status)
+                    if pid in self.leaves and self.groups is not None:
+                        self.groups.discard(self.leaves.pop(pid))
 
     def bury(self) -> None:
         """What is below us and no keeper lost its keeper."""
@@ -222,19 +272,43 @@ class Nursery:
 
     def limit(self, keeper: int, most: int) -> None:
         self.limits.pop(keeper, None)
+        leaf = self.leaf_of(keeper) if most else self.leaves.get(keeper)
+        if leaf is not None:
+            leaf.limit(most)
         if most:
-            self.limits[keeper] = Limit(keeper, most)
+            self.limits[keeper] = Limit(keeper, most, leaf)
             self._look_at = min(self._look_at, time.monotonic() + POLL_S)
         self.tell("limited", keeper, most)
 
+    def leaf_of(self, keeper: int) -> Leaf | None:
+        """The group of that slot: its processes are in there, and it is of those who fork."""
+        if keeper not in self.leaves and self.groups is not None:
+            leaf = self.groups.leaf(keeper)
+            if leaf is None:
+                return None  # looking has to do
+            self.leaves[keeper] = leaf
+        if (known := self.leaves.get(keeper)) is not None:
+            inside = set(known.pids())
+            known.adopt([pid for pid in descendants(children(keeper)) if pid not in inside])
+        return known
+
     def look(self) -> None:
         """End slots whose jobs use too much; it is said first, so that it is known why."""
-        self._look_at = time.monotonic() + POLL_S
-        for keeper, limit in list(self.limits.items()):
-            if limit.is_broken():
-                del self.limits[keeper]
-                self.tell("memory", keeper, limit.peak)
-                kill_all([keeper])
+        began = time.monotonic()
+        for keeper in list(self.limits):
+            self.judge(keeper)
+        in_hurry = any(limit.is_near for limit in self.limits.values())
+        self._look_at = began + (HURRY_S if in_hurry else POLL_S)
+
+    def judge(self, keeper: int) -> int:
+        """What it used in bytes, if that is too much: then it is ended."""
+        limit = self.limits.get(keeper)
+        if limit is None or not limit.is_broken():
+            return 0
+        del self.limits[keeper]
+        self.tell("memory", keeper, limit.peak)
+        self.kill(keeper)
+        return limit.peak
 
 
 def end_like(status: int) -> None:
@@ -255,7 +329,7 @@ def main() -> None:
     nursery = Nursery(socket.socket(fileno=int(sys.argv[1])))  # a late SIGCHLD writes to it
     with contextlib.suppress(ConnectionError, BrokenPipeError):
         nursery.serve()
-    kill_all(children(os.getpid()))
+    nursery.close()
     if sys.argv[2:] and sys.argv[2]:  # its owner may have been killed
         shutil.rmtree(sys.argv[2], ignore_errors=True)
     os._exit(0)

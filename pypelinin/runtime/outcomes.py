@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pypelinin.cluster.slots import SlotProgressed
@@ -72,6 +73,12 @@ def ending(status: int, node: str) -> Failure:
         return Failure("signal", name, text, "", node)
     code = os.waitstatus_to_exitcode(status)
     return Failure("exit", "Exit", f"the slot exited with code {code} in this job", "", node)
+
+
+def blamed(failures: Sequence[JobFailure], why: Failure) -> tuple[JobFailure, ...]:
+    """The last job that failed did so for *why*, whatever it raised."""
+    *others, last = failures
+    return (*others, JobFailure(last.job, replace(why, traceback=last.failure.traceback)))
 
 
 def used_too_much(peak: int, limit: int, node: str) -> Failure:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgpack
@@ -24,23 +24,20 @@ from pypelinin.cluster.slots import (
     RunLot,
     Shape,
     SlotExited,
+    SlotProgressed,
     SlotRecalled,
     SlotStarted,
     Undead,
 )
 from pypelinin.machine import Event, record
-from pypelinin.runtime.outcomes import Outcomes, ending, failure, used_too_much
+from pypelinin.runtime.outcomes import Outcomes, blamed, ending, failure, used_too_much
+from pypelinin.runtime.surroundings import Pins, environment_of, opened
 from pypelinin.wire.codec import pack_plain
 from pypelinin.wire.definitions import NO_PLACE, Failure, ValuePlace
 
 LOOK_INTERVAL_S = 0.001
 """A slot with many jobs is looked at this often, not at each of its outcomes."""
 KNOWN_RUNS_MAX = 256
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS",
-)  # fmt: skip
-"""Libraries that start a thread a core of the machine, unless these say how many."""
 SERVICE = -1
 """The slot that only saves monitoring samples."""
 
@@ -50,7 +47,7 @@ class Setup:
     """What a slot loads: module search path, workers modules, store and its configuration.
 
     Large values are at *place*, or on *host* for who cannot read that. A *temporary* directory
-    is removed with the last process here.
+    is removed with the last process here. *affinity*: jobs run on cores of their own.
     """
 
     path: list[str]
@@ -60,6 +57,7 @@ class Setup:
     place: ValuePlace = NO_PLACE
     host: str = "127.0.0.1"
     temporary: str = ""
+    affinity: bool = False
 
 
 @dataclass(slots=True)
@@ -74,6 +72,9 @@ class _Slot:
     started: bool = False
     doomed: bool = False
     memory_max: int = 0
+    cores: int = 1
+    doubtful: list[SlotProgressed] = field(default_factory=list)
+    """A failure, and what came behind it: the nursery is asked whether it was for memory."""
     held_back: list[Any] | None = None
     """A lot that is sent when the limit of its jobs is in force."""
     memory_peak: int = 0
@@ -101,6 +102,7 @@ class Slots:
         self._requests: deque[tuple[bytes, tuple[socket.socket, int] | None]] = deque()
         """For the nursery, with the descriptors of a fork."""
         self._pending: list[Event] = []
+        self._pins = Pins(setup.affinity)
         self._buffer = memoryview(bytearray(1 << 18))
         """For what slots write: to make one costs ten times as much as a read."""
 
@@ -110,39 +112,23 @@ class Slots:
         """Fork a slot and let it load the user's modules; answered by SlotStarted."""
         try:
             self._ensure_nursery()
-            slot, theirs = _opened(number)
+            theirs, ours, token_read, token_write = opened()
         except OSError as error:  # too many open files, or processes
             self._pending += self._not_started(number, str(error))
             return
-        self._slots[number] = slot
+        slot = self._slots[number] = _Slot(number, ours, token_read, token_write)
+        slot.cores = shape.cores
         setup = self.setup
         place = setup.place
         values = [
             place.directory, place.probe, place.port, place.durable, place.start, setup.host,
         ]  # fmt: skip
-        self._send(
-            slot,
-            [
-                "setup",
-                setup.path,
-                setup.workers,
-                setup.store,
-                setup.configuration,
-                values,
-                shape.cores,
-                dict(shape.devices),
-                self._environment(shape),
-            ],
-        )
+        message = [
+            "setup", setup.path, setup.workers, setup.store, setup.configuration, values,
+            shape.cores, dict(shape.devices), environment_of(shape),
+        ]  # fmt: skip
+        self._send(slot, message)
         self._request(["fork", number], (theirs, slot.token_read))
-
-    def _environment(self, shape: Shape) -> dict[str, str]:
-        """What a slot of that shape adds to the environment: how many threads, which devices."""
-        added = dict.fromkeys(THREAD_VARIABLES, str(shape.cores))
-        for name, indices in shape.devices:
-            listed = ",".join(map(str, indices))
-            added["CUDA_VISIBLE_DEVICES" if name == "gpu" else f"PYPELININ_{name.upper()}"] = listed
-        return {**added, "PYPELININ_CORES": str(shape.cores), **dict(shape.env)}
 
     def _request(self, request: list[object], fork: tuple[socket.socket, int] | None) -> None:
         self._requests.append((msgpack.packb(request), fork))
@@ -172,6 +158,7 @@ class Slots:
         slot.tag = (slot.tag + 1) % 256
         slot.left = len(command.jobs)
         slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
+        self._pins.begin(slot.number, slot.pid, slot.cores)
         limited = bool(command.memory_max or slot.memory_max)
         if limited:  # anew for each lot: from what is there now
             slot.memory_max = command.memory_max
@@ -210,8 +197,14 @@ class Slots:
             taken = len(os.read(slot.token_read, 65536))
         except BlockingIOError:
             return 0
-        slot.left -= taken
+        self._ended(slot, taken)
         return taken
+
+    def _ended(self, slot: _Slot, count: int) -> None:
+        """So many jobs of its lot are over."""
+        slot.left -= count
+        if not slot.left:
+            self._pins.end(slot.number)
 
     def kill(self, number: int, gently: bool = False) -> None:
         """End the slot and all its processes; answered by SlotExited. *gently*: ask it to end."""
@@ -316,11 +309,28 @@ class Slots:
         except Exception:
             self._distrust(slot)
         if found.statuses:
-            slot.left -= len(found.statuses)
-            events.append(found.told(slot.number))
+            self._ended(slot, len(found.statuses))
+            events += self._judged(slot, found.told(slot.number))
         if slot.look_at != float("inf"):
             slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
         return events
+
+    def _judged(self, slot: _Slot, told: SlotProgressed) -> list[Event]:
+        """A failure of a job with a limit is told when the nursery has looked at the others."""
+        if not slot.doubtful and not (told.failures and slot.memory_max and slot.pid):
+            return [told]
+        if not slot.doubtful:
+            self._request(["look", slot.pid], None)
+        slot.doubtful.append(told)
+        return []
+
+    def _looked(self, slot: _Slot, peak: int) -> list[Event]:
+        """What was doubtful: if the job used too much, *peak* bytes, that was why it failed."""
+        told, slot.doubtful = slot.doubtful, []
+        if told and peak:
+            why = used_too_much(peak, slot.memory_max, self.node)
+            told[0] = replace(told[0], failures=blamed(told[0].failures, why))
+        return list(told)
 
     def _said(self, slot: _Slot, kind: str, first: Any, *more: Any) -> list[Event]:
         """What is no outcome: a slot is ready, or a sample was saved."""
@@ -369,10 +379,12 @@ class Slots:
             return self._not_forked(first, second)
         elif kind == "undead":
             return [Undead(first, second)]
-        elif kind in ("memory", "limited"):
+        elif kind in ("memory", "limited", "looked"):
             slot = self._slots.get(self._by_pid.get(first, SERVICE))
             if slot is not None and kind == "memory":
                 slot.memory_peak = second
+            elif slot is not None and kind == "looked":
+                return self._looked(slot, second)
             elif slot is not None and slot.held_back is not None:
                 lot, slot.held_back = slot.held_back, None
                 self._send(slot, lot)
@@ -411,6 +423,7 @@ class Slots:
             return []
         slot.look_at = 0.0
         events = self._read_slot(slot, now)
+        events += self._looked(slot, slot.memory_peak)
         unbegun = self._take_back(slot)
         self._drop(slot)
         how = ending(status, self.node)
@@ -423,6 +436,7 @@ class Slots:
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.pop(slot.number, None)
+        self._pins.gone(slot.number, slot.pid)
         slot.link.close()
         os.close(slot.token_read)
         os.close(slot.token_write)
@@ -433,15 +447,9 @@ class Slots:
         if self._control is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
+            program = [sys.executable, "-P", "-m", "pypelinin.runtime.nursery"]
             self._nursery = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "pypelinin.runtime.nursery",
-                    str(theirs.fileno()),
-                    self.setup.temporary,
-                ],
+                [*program, str(theirs.fileno()), self.setup.temporary],
                 pass_fds=[theirs.fileno(), *self._kept],
                 stdin=subprocess.DEVNULL,
             )
@@ -452,6 +460,7 @@ class Slots:
         """All slots end with the nursery; the next start makes a new one."""
         how = Failure("exit", "Killed", what, "", self.node)
         for slot in list(self._slots.values()):
+            self._pending += self._looked(slot, 0)
             unbegun = self._take_back(slot)
             self._drop(slot)
             if slot.number != SERVICE:
@@ -482,18 +491,3 @@ class Slots:
         for slot in list(self._slots.values()):
             self._drop(slot)
         self._close_nursery()
-
-
-def _opened(number: int) -> tuple[_Slot, socket.socket]:
-    """A slot, and its process's end of the link."""
-    ours, theirs = socket.socketpair()
-    try:
-        token_read, token_write = os.pipe()
-    except OSError:
-        ours.close()
-        theirs.close()
-        raise
-    ours.setblocking(False)
-    os.set_blocking(token_read, False)
-    os.set_blocking(token_write, False)
-    return _Slot(number, ours, token_read, token_write), theirs

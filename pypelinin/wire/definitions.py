@@ -56,7 +56,8 @@ class Terms(Record):
     """On what terms jobs run: what they need of a node, and what their slot must be like.
 
     *cores* as in `graph.needs`; *memory* in bytes (0: not said); *timeout_s* 0: none. *isolate*:
-    a slot of its own, used once.
+    a slot of its own, used once. *startup_s*: how long a slot may take to load the workers for
+    them (0: what is usual).
     """
 
     cores: int = 1
@@ -65,6 +66,7 @@ class Terms(Record):
     timeout_s: float = 0.0
     isolate: bool = False
     env: dict[str, str] = field(default_factory=dict)
+    startup_s: float = 0.0
 
     @property
     def sane(self) -> bool:
@@ -73,6 +75,7 @@ class Terms(Record):
             (0 < self.cores <= AMOUNT_MAX or self.cores in (ALL_CORES, WHOLE_NODE))
             and 0 <= self.memory <= AMOUNT_MAX
             and 0.0 <= self.timeout_s <= AMOUNT_MAX  # NaN is not
+            and 0.0 <= self.startup_s <= AMOUNT_MAX
             and all(0 < count <= AMOUNT_MAX for count in self.resources.values())
             and not any("=" in name or "\0" in name + text for name, text in self.env.items())
         )
@@ -82,11 +85,13 @@ class Terms(Record):
         """Equal for equal terms, and hashable."""
         return (
             self.cores, self.memory, tuple(sorted(self.resources.items())), self.timeout_s,
-            self.isolate, tuple(sorted(self.env.items())),
+            self.isolate, tuple(sorted(self.env.items())), self.startup_s,
         )  # fmt: skip
 
 
-TermsKey = tuple[int, int, tuple[tuple[str, int], ...], float, bool, tuple[tuple[str, str], ...]]
+TermsKey = tuple[
+    int, int, tuple[tuple[str, int], ...], float, bool, tuple[tuple[str, str], ...], float
+]
 
 
 @record
@@ -121,6 +126,7 @@ class Kind(Record):
             own.timeout_s or theirs.timeout_s,
             own.isolate or theirs.isolate,
             {**theirs.env, **own.env},
+            own.startup_s or theirs.startup_s,
         )
         return Kind(
             self.worker, self.labels or defaults.labels, self.retries or defaults.retries,
@@ -143,7 +149,7 @@ def terms_of(needs: Needs) -> tuple[Terms | None, tuple[int, ...]]:
     memory, *more = needs.memory or (0,)
     terms = Terms(
         needs.cores or 1, memory, dict(needs.resources or ()), needs.timeout or 0.0,
-        bool(needs.isolate), dict(needs.env or ()),
+        bool(needs.isolate), dict(needs.env or ()), needs.startup_timeout or 0.0,
     )  # fmt: skip
     return (None if terms == PLAIN else terms), tuple(more)
 
@@ -160,6 +166,7 @@ def needs_of(kind: Kind) -> Needs:
     return Needs(
         terms.cores, memory, tuple(sorted(terms.resources.items())) or None,
         terms.timeout_s or None, terms.isolate or None, tuple(sorted(terms.env.items())) or None,
+        terms.startup_s or None,
     )  # fmt: skip
 
 

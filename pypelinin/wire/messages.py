@@ -148,6 +148,7 @@ class JoinBroker(Record):
     draining: str = ""
     declared: tuple[bytes, ...] = ()
     """Packed `Kind`s: what worker classes say of their jobs."""
+    version: str = ""
 
 
 @record
@@ -322,6 +323,7 @@ class JoinPipeliner(Record):
     name: str
     incarnation: str
     hello: int
+    version: str = ""
 
 
 @record

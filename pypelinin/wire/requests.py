@@ -169,6 +169,7 @@ class NodeStatus(Record):
     capacity: Capacity | None = None
     free: Capacity | None = None
     """What of its offer nobody has."""
+    version: str = ""
     why: str = ""
     """Why it is draining."""
 

@@ -167,11 +167,12 @@ def test_a_broker_is_shown_with_what_runs_there(slots: int, shown: str) -> None:
     told = answers.member(state, peer, Coordinator({1: node}), {}, 4.5)
     assert told == NodeStatus(
         "n", "broker", shown, slots, 2, ("A", "B"), {"gpu": "yes"}, 1.5, 0, Capacity(2),
-        Capacity(slots), node.draining,
+        Capacity(slots), why=node.draining,
     )  # fmt: skip
 
 
 def test_a_pipeliner_is_shown_with_what_it_plans() -> None:
-    peer = Peer(b"p", "pipeliner", "p", "i", 1, Link(5, 0.2), heard_at=3.0)
+    peer = Peer(b"p", "pipeliner", "p", "i", 1, Link(5, 0.2), heard_at=3.0, version="1.2")
     told = answers.member(state_with(), peer, Coordinator(), {1: 5, 2: 0, 3: 5}, 4.0)
     assert (told.role, told.state, told.runs, told.heard_s) == ("pipeliner", "up", 2, 1.0)
+    assert told.version == "1.2"

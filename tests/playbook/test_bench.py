@@ -233,3 +233,43 @@ def test_without_any_core_nothing_begins() -> None:
     assert running(node) == set()
     assert (node.bench.demand(0).lot, node.bench.demand(0).head.cores) == (10, 1)
     assert node.bench.waits
+
+
+# --- a slot that loads for too long ------------------------------------------------------------
+
+QUICK = Terms(env={"A": "b"}, startup_s=5.0)
+
+
+def loading(node: Node) -> HeldJobs:
+    """A lot whose slot has to start anew, and does."""
+    lot = node.give(10, 2, QUICK)
+    assert node.turn() == [KillSlot(0)]
+    node.turn(SlotExited(0, SIGNAL, 0))
+    assert node.bench.pool.slots[0].loads
+    return lot
+
+
+def test_a_lot_that_waited_long_enough_for_its_slot_fails_at_once(node: Node) -> None:
+    lot = loading(node)
+    assert node.at(4.9) == []
+    assert node.at(5.0) == [KillSlot(0)]
+    node.turn(SlotExited(0, SIGNAL, 0))
+    assert bytes(lot.statuses) == bytes((states.FAILED, states.FAILED))
+    assert {failed.failure.type for failed in lot.failures} == {"Timeout"}
+    assert "startup_timeout of 5 s" in lot.failures[0].failure.text
+    node.at(7.0)
+    other = node.give(20, 1)
+    assert kinds(node.turn(SlotStarted(0, ("A",)))) == ["RunLot"]
+    assert not other.failures
+
+
+def test_whoever_comes_while_that_slot_ends_does_not_fail_for_it(node: Node) -> None:
+    loading(node)
+    other = node.give(20, 1)
+    assert node.at(5.0) == [KillSlot(0)]
+    node.bench.drop(10)
+    node.turn(SlotExited(0, SIGNAL, 0))
+    assert not other.failures
+    node.at(7.0)
+    assert kinds(node.turn(SlotStarted(0, ("A",)))) == ["RunLot"]
+    assert not other.failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pypelinin.cluster.membership import VERSION_CHARACTERS_MAX
 from pypelinin.graph import states
 from pypelinin.wire.codec import pack_record
 from pypelinin.wire.definitions import Capacity, Kind, Terms
@@ -65,6 +66,16 @@ def test_needs_of_lots_are_counted_once_when_a_node_joins_again(scene: Scene) ->
     assert [known.left.cores for known in coordinator.nodes.values()] == [0]
     assert sum(coordinator.usage.values()) == 2
     coordinator.check()
+
+
+def test_what_a_member_says_of_its_version_is_kept_within_bounds(scene: Scene) -> None:
+    hello = JoinBroker(
+        "node", "i", Capacity(1), Capacity(1), 0, ("A",), {}, 1, (),  # type: ignore[arg-type]
+        version="9" * 1000,
+    )  # fmt: skip
+    scene.ask(hello, b"node")
+    (peer,) = scene.router.desk.peers.values()
+    assert peer.version == "9" * VERSION_CHARACTERS_MAX
 
 
 def test_two_nodes_of_one_name_are_told_so(scene: Scene) -> None:

@@ -169,3 +169,31 @@ def test_a_slot_that_cannot_start_in_a_shape_is_for_others_again() -> None:
     list(made.due(3.0))
     assert made.not_started(0, 4.0).shape == PLAIN_SHAPE
     made.check()
+
+
+def test_a_lot_may_say_how_long_its_slot_may_take_to_load() -> None:
+    made = pool(2, 0)
+    slot, _ = made.place(10, Terms(cores=2, startup_s=5.0), 1.0)
+    assert slot is not None
+    made.exited(slot.number, 1.0)
+    assert list(made.due(1.0)) == [StartSlot(slot.number, Shape(2))]
+    assert made.deadline() == 6.0
+    assert list(made.due(5.9)) == []
+    assert list(made.due(6.0)) == [KillSlot(slot.number)]
+    assert slot.doom is not None
+    assert (slot.doom.cause, slot.doom.type) == ("timeout", "Timeout")
+    assert "start-up took longer than its startup_timeout of 5 s" in slot.doom.text
+
+
+def test_a_lot_may_wait_longer_than_is_usual_and_only_while_it_is_there() -> None:
+    made = pool(2, 0)
+    slot, _ = made.place(10, Terms(cores=2, startup_s=600.0), 1.0)
+    assert slot is not None
+    made.exited(slot.number, 1.0)
+    assert list(made.due(1.0)) == [StartSlot(slot.number, Shape(2))]
+    assert made.deadline() == 601.0
+    made.withdraw(10)
+    assert made.deadline() == 61.0
+    assert list(made.due(61.0)) == [KillSlot(slot.number)]
+    assert slot.doom is not None
+    assert slot.doom.cause == "import"

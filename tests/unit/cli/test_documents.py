@@ -38,7 +38,7 @@ def test_what_has_not_happened_is_null() -> None:
 
 def test_a_cluster() -> None:
     node = NodeStatus("kiwi", "broker", "up", 2, 1, ("A",), {"disk": "ssd"}, 0.25, 0,
-                      Capacity(2, 10**9, {"gpu": 1}), Capacity(1, 5))  # fmt: skip
+                      Capacity(2, 10**9, {"gpu": 1}), Capacity(1, 5), "1.0")  # fmt: skip
     document = documents.cluster(
         Cluster(1, "c" * 32, 7, "1.0", (node,), 1, 2, 3, 4, 99, 50.0), "tcp://127.0.0.1:5"
     )
@@ -48,7 +48,7 @@ def test_a_cluster() -> None:
     assert document["nodes"][0] == {
         "name": "kiwi", "role": "broker", "state": "up", "why": "", "slots": 2,
         "running": 1, "runs": 0,
-        "workers": ["A"], "labels": {"disk": "ssd"}, "silent_s": 0.25,
+        "workers": ["A"], "labels": {"disk": "ssd"}, "silent_s": 0.25, "version": "1.0",
         "capacity": {"cores": 2, "memory": 10**9, "gpu": 1}, "free": {"cores": 1, "memory": 5},
     }  # fmt: skip
 

@@ -16,10 +16,10 @@ def test_nothing_said_is_one_object() -> None:
 
 def test_all_of_it() -> None:
     needs = checked_needs(
-        4, ["2GB", "4GB"], {"gpu": 1, "licence": 0}, "10min", True, {"B": "2", "A": "1"}
+        4, ["2GB", "4GB"], {"gpu": 1, "licence": 0}, "10min", True, {"B": "2", "A": "1"}, "1min"
     )
     assert needs == Needs(
-        4, (2 * 10**9, 4 * 10**9), (("gpu", 1),), 600.0, True, (("A", "1"), ("B", "2"))
+        4, (2 * 10**9, 4 * 10**9), (("gpu", 1),), 600.0, True, (("A", "1"), ("B", "2")), 60.0
     )
     assert hash(needs)
 
@@ -44,6 +44,8 @@ def test_all_of_it() -> None:
         ({"timeout": -1}, "more than 0"),
         ({"timeout": float("nan")}, "more than 0"),
         ({"timeout": "soon"}, "is no time"),
+        ({"startup_timeout": -1}, "startup_timeout is in seconds"),
+        ({"startup_timeout": "soon"}, "startup_timeout: .* is no time"),
         ({"isolate": "yes"}, "True or False"),
         ({"env": {"A": 1}}, "str to str"),
         ({"env": {"A=B": "1"}}, "no name of an environment variable"),

@@ -14,20 +14,22 @@ import msgpack
 import psutil
 import pytest
 
+from pypelinin.runtime.cgroups import ABOVE_BYTES, Groups, find
 from pypelinin.runtime.nursery import Nursery
 from pypelinin.runtime.trees import children
 from tests.integration.cluster import ROOT, until
 
 WAIT_S = 20
+NURSERY = "pypelinin.runtime.nursery"
 
 
 class Broker:
     """The Broker's end of a real nursery."""
 
-    def __init__(self) -> None:
+    def __init__(self, *program: str) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pypelinin.runtime.nursery", str(theirs.fileno())],
+            [sys.executable, *(program or ("-m", NURSERY)), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
@@ -225,6 +227,60 @@ def test_who_uses_too_much_memory_is_ended_and_told(broker: Broker, how: str) ->
     assert (kind, keeper) == ("memory", pid)
     assert peak > 64 * 2**20
     assert broker.said()[:2] == ["exited", pid]
+
+
+BLIND = "from pypelinin.runtime import nursery; nursery.resident = lambda _: 0; nursery.main()"
+"""A nursery that does not see what processes use: what it tells, it has from the kernel."""
+
+
+@pytest.mark.cgroups
+def test_who_is_faster_than_we_look_is_stopped_by_the_kernel_and_told_as_that() -> None:
+    broker = Broker("-c", BLIND)
+    link = broker.fork(1)
+    pid = broker.said()[2]
+    broker.set_up(link)
+    broker.ask("limit", pid, 64 * 2**20)
+    assert broker.said() == ["limited", pid, 64 * 2**20]
+    broker.command(link, [sys.executable, "-c", ALLOCATE, "itself", str(2**30)])
+    kind, keeper, peak = broker.said()
+    assert (kind, keeper) == ("memory", pid)
+    assert 64 * 2**20 < peak <= 64 * 2**20 * 1.15 + ABOVE_BYTES
+    assert broker.said()[:2] == ["exited", pid]
+    broker.end()
+
+
+@pytest.mark.cgroups
+@pytest.mark.parametrize("how", ["ends", "is killed"])
+def test_the_group_of_a_slot_is_removed(broker: Broker, how: str) -> None:
+    groups = find({}, broker.process.pid)
+    assert isinstance(groups, Groups)
+
+    def leaves() -> list[Path]:
+        return [p for top in groups.folders for p in top.glob(f"*-{broker.process.pid}-*")]
+
+    for _ in range(2):
+        link = broker.fork(1)
+        pid = broker.said()[2]
+        broker.set_up(link)
+        broker.ask("limit", pid, 64 * 2**20)
+        assert broker.said()[0] == "limited"
+    assert len(leaves()) == 2 * len(groups.folders)
+    link.close()
+    assert broker.said() == ["exited", pid, 0]
+    until(lambda: len(leaves()) == len(groups.folders), "the removal of the leaf of a slot")
+    if how == "ends":
+        broker.control.close()
+        broker.process.wait(WAIT_S)
+    else:
+        broker.process.kill()
+        broker.process.wait(WAIT_S)
+        assert leaves()  # nobody could
+        until(lambda: not any((p / "cgroup.procs").read_text() for p in leaves()))
+        successor = Broker()
+        successor.fork(1)
+        assert successor.said()[0] == "forked"
+        successor.end()
+    assert not leaves()
 
 
 def test_memory_that_forked_children_share_counts_once(broker: Broker) -> None:

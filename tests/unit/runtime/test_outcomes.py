@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pypelinin.graph import states
-from pypelinin.runtime.outcomes import Outcomes, failure
+from pypelinin.runtime.outcomes import Outcomes, blamed, failure, used_too_much
+from pypelinin.wire.messages import JobFailure
 
 
 def test_outcomes_are_collected_in_order() -> None:
@@ -39,3 +40,12 @@ def test_what_is_no_outcome_is_refused(outcome: Any) -> None:
 def test_texts_of_a_failure() -> None:
     made = failure(["exit", "Killed", 5, None], "node")
     assert (made.cause, made.type, made.text, made.traceback) == ("exit", "Killed", "5", "None")
+
+
+def test_the_last_failure_can_have_another_cause() -> None:
+    first, last = (failure(["exception", "E", text, "trace"], "node") for text in ("a", "b"))
+    why = used_too_much(3 * 10**9, 10**9, "node")
+    others, found = blamed([JobFailure(1, first), JobFailure(4, last)], why)
+    assert others == JobFailure(1, first)
+    assert (found.job, found.failure.cause, found.failure.traceback) == (4, "memory", "trace")
+    assert found.failure.text == "it used 3.00 GB of memory; its limit is 1.00 GB"

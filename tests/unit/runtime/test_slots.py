@@ -145,6 +145,49 @@ def test_failures_stand_at_their_place(started: Driver) -> None:
     assert set(starts) == {0}
 
 
+def limited(driver: Driver, worker: str, jobs: int = 1) -> None:
+    header = {5: ("r" * 32, pack_value("", None))}
+    runs, numbers = array("I", [5] * jobs), array("I", range(jobs))
+    lot = RunLot(0, 1 << 40, 0, worker, runs, numbers, b"", header, memory_max=1 << 30)
+    driver.slots.run(lot, time.monotonic())
+
+
+def test_a_failure_with_a_limit_is_told_once_the_nursery_has_looked(started: Driver) -> None:
+    limited(started, "Fail", 3)
+    started.until(lambda: len(started.statuses()) == 3)
+    failures = [f for event in started.of(SlotProgressed) for f in event.failures]
+    assert [f.failure.text for f in failures] == ["no such luck"] * 3
+    limited(started, "Noop")
+    started.until(lambda: len(started.statuses()) == 4)
+
+
+def test_a_failure_of_who_used_too_much_is_told_as_that(
+    started: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = started.slots._heard
+
+    def too_much(now: float, kind: str, first: int, second: Any) -> list[Event]:
+        return heard(now, kind, first, 2 << 30 if kind == "looked" else second)
+
+    monkeypatch.setattr(started.slots, "_heard", too_much)
+    limited(started, "Fail")
+    started.until(started.statuses)
+    (failed,) = started.of(SlotProgressed)[0].failures
+    assert (failed.job, failed.failure.cause) == (0, "memory")
+    assert failed.failure.text == "it used 2.15 GB of memory; its limit is 1.07 GB"
+    assert "no such luck" in failed.failure.traceback
+
+
+def test_a_failure_is_told_if_nobody_looks_any_more(started: Driver) -> None:
+    pid, control = started.pid(), started.slots._control
+    limited(started, "Fail")
+    started.until(lambda: started.slots._slots[0].doubtful, "the failure")
+    assert control is not None
+    os.kill(pid, signal.SIGKILL)  # maybe before it was looked
+    started.until(lambda: started.of(SlotExited), "the end")
+    assert started.statuses() == bytes((states.FAILED,))
+
+
 def test_a_header_is_sent_again_if_it_changed_or_is_another_runs(
     started: Driver, tmp_path: Path
 ) -> None:
