@@ -63,6 +63,10 @@ class Limits:
     kept_failures_max: int = 100
     """Failures with their text that the Router keeps in memory for each run."""
     failure_text_bytes_max: int = 16 * 1024
+    log_bytes_max: int = 1024 * 1024
+    """Of each stream of an attempt so many bytes are kept, half of them from its end; 0: none."""
+    logs_bytes_max: int = 1024 * 1024 * 1024
+    """What the Router keeps of what all jobs printed; one run has at most a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ DEFAULTS: dict[str, Any] = {
     "labels": {},
     "log_format": "text",
     "log_level": "info",
+    "log_bytes": 1024 * 1024,
+    "logs_bytes": 1024 * 1024 * 1024,
 }
 
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False,

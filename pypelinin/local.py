@@ -51,7 +51,8 @@ from pypelinin.runtime.foreign import ForeignSlots, as_engine, default_slots
 from pypelinin.runtime.journal import Journal
 from pypelinin.runtime.node import StoreSpec, store_spec
 from pypelinin.runtime.sealing import Sealer
-from pypelinin.runtime.slots import Setup, Slots
+from pypelinin.runtime.slots import Slots
+from pypelinin.runtime.surroundings import Setup
 from pypelinin.runtime.value_files import ValueFiles, this_start
 from pypelinin.runtime.values import check_plain
 from pypelinin.wire.codec import Envelope

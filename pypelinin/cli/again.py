@@ -83,7 +83,7 @@ def explain(reach: Reach, run: str, job: str, as_json: bool) -> None:
     from pypelinin.cli import queries
 
     with reach.manager(as_json) as manager:
-        found = manager.explain(run, int(job) if job.isdecimal() else job)
+        found = manager.explain(run, job)
     if as_json:
         document = {"run": run, "job": job, "state": found.state, "lines": list(found.lines)}
         queries.print_json(document)

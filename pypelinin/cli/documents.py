@@ -8,6 +8,7 @@ from typing import Any
 
 from pypelinin.units import format_bytes
 from pypelinin.wire.definitions import Capacity, Failure
+from pypelinin.wire.evidence import NodeSample
 from pypelinin.wire.messages import Cluster, RunStatus
 
 RUN_KEYS = (
@@ -61,6 +62,18 @@ def amounts(capacity: Capacity | None) -> dict[str, Any] | None:
     return {"cores": capacity.cores, "memory": capacity.memory, **capacity.resources}
 
 
+def sample(found: NodeSample | None) -> dict[str, Any] | None:
+    """How a node was a moment ago; None if it did not say."""
+    if found is None:
+        return None
+    return {
+        "cpu_percent": found.cpu_percent,
+        "memory_used": found.memory_used,
+        "memory_total": found.memory_total,
+        "load": round(found.load, 2),
+    }
+
+
 def nodes(answer: Cluster) -> list[dict[str, Any]]:
     """Each Broker and Pipeliner."""
     return [
@@ -78,6 +91,7 @@ def nodes(answer: Cluster) -> list[dict[str, Any]]:
             "labels": node.labels,
             "silent_s": round(node.heard_s, 3),
             "version": node.version,
+            "sample": sample(node.sample),
         }
         for node in answer.nodes
     ]
@@ -139,6 +153,15 @@ def free(node: dict[str, Any]) -> str:
         parts.append(f"{format_bytes(left['memory'])} of {format_bytes(has['memory'])}")
     names = [name for name in has if name not in ("cores", "memory")]
     return ", ".join(parts + [f"{left[name]} of {has[name]} {name}" for name in names])
+
+
+def used(node: dict[str, Any]) -> str:
+    """What the machine of a node uses: "35 % CPU, 3.1 of 16.0 GB, load 1.2"."""
+    seen = node["sample"]
+    if seen is None:
+        return ""
+    memory = f"{format_bytes(seen['memory_used'])} of {format_bytes(seen['memory_total'])}"
+    return f"{seen['cpu_percent']:.0f} % CPU, {memory}, load {seen['load']:.1f}"
 
 
 def labels(mapping: dict[str, str]) -> str:

@@ -66,6 +66,7 @@ class LocalCluster:
             "synchronous": "normal" if journal is None else "full",
             "monitoring_interval": 0,
             "log_level": "error" if show_output else "info",
+            "log_bytes": 0 if show_output else DEFAULTS["log_bytes"],
             "path": list(path),
         }
         self._stack = contextlib.ExitStack()

@@ -69,6 +69,7 @@ def _pages(manager: PipelineManager, state: str, limit: int) -> list[RunStatus]:
 
 @options.verb("show", epilog=ORDER)
 @click.argument("run", metavar="ID")
+@click.argument("job", metavar="[JOB]", required=False)
 @click.option("--dot", is_flag=True, help="The graph in the DOT language.")
 @click.option(
     "-n", "--limit", type=click.IntRange(1), default=200, show_default=True, metavar="N",
@@ -76,14 +77,22 @@ def _pages(manager: PipelineManager, state: str, limit: int) -> list[RunStatus]:
 )  # fmt: skip
 @options.json_option
 @options.reach
-def show(reach: Reach, run: str, dot: bool, limit: int, as_json: bool) -> None:
+def show(reach: Reach, run: str, job: str | None, dot: bool, limit: int, as_json: bool) -> None:
     """One run: its jobs with worker and state, its failures with the remote traceback.
 
+    With JOB (its name or number): its attempts with node, time, CPU and memory, how they ended,
+    and the end of what it printed on standard error.
+
     --json: the keys of `list`, and jobs: number, name, worker, state (waiting, ready, running,
-    done, failed, skipped, cancelled), after (names of what it waits for), failure.
+    done, failed, skipped, cancelled), after (names of what it waits for), failure. With JOB: these
+    keys, run, stderr, and attempts: attempt, fence, node, running, began_at, seconds, cpu_seconds,
+    memory_peak (bytes), memory_peak_is_own, stdout_bytes, stderr_bytes, failure.
     """
     from pypelinin.cli import documents
 
+    if job is not None:
+        show_job(reach, run, job, as_json)
+        return
     with reach.manager(as_json or dot) as manager:
         pipeline, found = manager.describe(run)
     if dot:
@@ -101,10 +110,26 @@ def show(reach: Reach, run: str, dot: bool, limit: int, as_json: bool) -> None:
     if len(jobs) > limit:
         click.echo(f"... {len(jobs) - limit:,} more; --limit shows them")
     failed = [job for job in jobs if job["failure"]][:FAILURES_SHOWN]
-    for job in failed:
-        click.echo(f"\n{failure_text(job['name'], job['failure'])}")
+    for one in failed:
+        click.echo(f"\n{failure_text(one['name'], one['failure'])}")
     if found.status.failed > len(failed):
         click.echo(f"\n... {found.status.failed - len(failed):,} more failed")
+
+
+def show_job(reach: Reach, run: str, job: str, as_json: bool) -> None:
+    from pypelinin.cli import evidence
+
+    with reach.manager(as_json) as manager:
+        pipeline, found = manager.describe(run)
+        number = manager.job_number(run, job)
+        known = _jobs(pipeline, found)[number]
+        document = evidence.job_document(manager, pipeline, number, known)
+    if as_json:
+        print_json(document)
+    else:
+        why = evidence.known_failure(document)
+        text = "" if why is None else failure_text(document["name"], why)
+        click.echo("\n".join(evidence.job_lines(document, text)))
 
 
 def _jobs(pipeline: Pipeline, found: Definition) -> list[dict[str, Any]]:
@@ -151,8 +176,8 @@ def status(reach: Reach, run: str | None, as_json: bool) -> None:
 
     --json: api, cluster, epoch, version, started_at, runs (open, finished), jobs (queued,
     running), nodes (name, role, state, why, slots, running, capacity, free, runs, workers, labels,
-    silent_s, version; capacity and free have cores, memory in bytes and each resource); with an
-    ID the keys of `list`.
+    silent_s, version, sample; capacity and free have cores, memory in bytes and each resource;
+    sample has cpu_percent, memory_used, memory_total and load); with an ID the keys of `list`.
     """
     target = reach.target(as_json)
     from pypelinin.cli import documents, which
@@ -192,14 +217,14 @@ def _cluster_lines(document: dict[str, Any]) -> list[str]:
             node["name"], node["role"], node["state"],
             str(node["slots"]) if node["role"] == "broker" else "",
             str(node["running"]) if node["role"] == "broker" else f"{node['runs']:,} runs",
-            documents.free(node),
+            documents.free(node), documents.used(node),
             documents.labels(node["labels"]), ", ".join(node["workers"]),
         )
         for node in document["nodes"]
     ]  # fmt: skip
     if not any(node["role"] == "broker" for node in document["nodes"]):
         lines.append("no Broker: jobs wait until one joins (`pypelinin broker --workers MODULE`)")
-    heads = ("node", "role", "state", "slots", "running", "free", "labels", "workers")
+    heads = ("node", "role", "state", "slots", "running", "free", "in use", "labels", "workers")
     return [*lines, *documents.table(heads, rows)] if rows else lines
 
 

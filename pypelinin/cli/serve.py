@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pypelinin.cli.addresses import host_port
+from pypelinin.config import Limits
 from pypelinin.runtime.daemons import Pipeliner, Router
 from pypelinin.runtime.node import Broker
 
@@ -68,6 +69,7 @@ def router(values: Mapping[str, Any]) -> Router:
         host_port(values["broadcast"], "broadcast", free_port=True),
         config,
         logging.getLogger("Router"),
+        limits=Limits(logs_bytes_max=max(0, values["logs_bytes"])),
     )
 
 
@@ -100,4 +102,5 @@ def broker(values: Mapping[str, Any]) -> Broker:
         resources=resources(values["resources"]),
         affinity=values["affinity"],
         store_configuration=values.get("own_store_configuration"),
+        limits=Limits(log_bytes_max=max(0, values["log_bytes"])),
     )

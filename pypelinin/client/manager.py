@@ -13,7 +13,8 @@ from functools import partial
 from typing import TypeVar
 
 from pypelinin.client.described import take_status
-from pypelinin.client.operations import Operations, Run, ids_of
+from pypelinin.client.logs import LogRequests
+from pypelinin.client.operations import Run, ids_of
 from pypelinin.client.progress import Bar
 from pypelinin.client.requests import Port
 from pypelinin.client.results import Outcome, Results, Source
@@ -51,7 +52,7 @@ BUSY_S = 0.1
 R = TypeVar("R", bound=Record)
 
 
-class PipelineManager(Operations):
+class PipelineManager(LogRequests):
     """Starts pipelines on the cluster at *api* and follows them.
 
     Without *api* that is `PYPELININ_API`, else what this user started with `pypelinin up`,

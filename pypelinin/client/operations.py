@@ -8,6 +8,7 @@ from pypelinin.client.described import rebuilt
 from pypelinin.client.requests import Requests
 from pypelinin.client.verdicts import no_such_run
 from pypelinin.errors import NotFound
+from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
 from pypelinin.wire import messages
 from pypelinin.wire.messages import RunStatus
@@ -71,19 +72,22 @@ class Operations(Requests):
         answer = self._ask(lambda n: messages.GetDefinition(n, run), messages.Definition)
         return rebuilt(run, answer), answer
 
-    def explain(self, run: Run, job: str | int) -> messages.Explanation:
+    def explain(self, run: Run, job: Job | str | int) -> messages.Explanation:
         """Why a job, given by name or number, waits, runs, failed or never ran. Raises NotFound."""
         (name,) = ids_of(run)
-        number = job if isinstance(job, int) else self._number_of(name, job)
+        number = self.job_number(name, job)
         return self._ask(lambda n: messages.ExplainJob(n, name, number), messages.Explanation)
 
-    def _number_of(self, run: str, job: str) -> int:
-        jobs = self.describe(run)[0].jobs
-        for number, one in enumerate(jobs):
-            if one.name == job:
-                return number
+    def job_number(self, run: str, job: Job | str | int) -> int:
+        """The number of a job by its name or number. Raises NotFound."""
+        if isinstance(job, int):
+            return job
+        wanted = job.name if isinstance(job, Job) else job
+        names = [one.name for one in self.describe(run)[0].jobs]
+        if wanted in names:
+            return names.index(wanted)
+        if wanted.isdecimal() and int(wanted) < len(names):
+            return int(wanted)
         raise NotFound(
-            f"Run {run} has no job named {job!r}.",
-            remedy=f"`pypelinin show {run}` lists them; a number from 0 to {len(jobs) - 1} is "
-            "taken as well.",
+            f"Run {run} has no job {wanted!r}.", remedy=f"`pypelinin show {run}` names them."
         )

@@ -68,7 +68,7 @@ def member(
     return NodeStatus(
         peer.name, peer.role, "draining" if node.closed else "up", node.offered.cores, running,
         workers, node.labels, now - peer.heard_at, planned, node.capacity, node.free,
-        peer.version, node.closed,
+        peer.version, node.closed, peer.sample,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from pypelinin.cluster.bench import Bench
+from pypelinin.cluster.courier import Courier, EvidenceFound, Sampled
 from pypelinin.cluster.events import Drain, Malformed, Received, Say, Send, Stop
 from pypelinin.cluster.ledger import Ledger
 from pypelinin.cluster.member import ROUTER, Member
@@ -75,6 +76,7 @@ class Broker:
         self.bench = Bench(self.ledger, limits, name)
         self.participant = Participant(self.ledger, self.bench)
         self.member = Member(incarnation, limits, self._hello)
+        self.courier = Courier(self.member)
         if shares:
             self.participant.begin()
         self._version = version
@@ -120,6 +122,8 @@ class Broker:
             case Shared() | OthersChanged():
                 self.participant.event(event)
                 return []
+            case EvidenceFound() | Sampled():
+                return self.courier.event(event)
             case Drain():
                 self._drains += 1
                 return self._drain()
@@ -162,7 +166,9 @@ class Broker:
             return [Stop(f"{refusal.what} {refusal.remedy}".strip())]
         message, commands = self.member.receive(envelope, now)
         if self.member.link is not None:
-            self._acknowledged(self.member.link.sent - self.member.link.unacknowledged)
+            safe = self.member.link.sent - self.member.link.unacknowledged
+            self._acknowledged(safe)
+            commands += self.courier.acknowledged(safe)
         match message:
             case JobsOut():
                 self._take(message)
@@ -239,7 +245,7 @@ class Broker:
         for lot in bench.lots.values():
             lot.returned = False
             bench.touched[lot.fence] = None
-        return commands
+        return commands + self.courier.welcomed()
 
     # --- telling the Router ------------------------------------------------------------
 
@@ -324,11 +330,13 @@ class Broker:
         late = now >= self._leave_by
         if self._left and (late or link is None or not link.unacknowledged):
             return [Stop()]
+        if late and not self.bench.lots:
+            return [Stop()]  # only evidence is left
         if late:
             left = len(self.bench.lots)
             text = f"No Router took the outcomes of {left} lots; their jobs run again."
             return [Say("warning", text), Stop()]
-        if self.bench.lots or link is None or self._left:
+        if self.bench.lots or self.courier.busy or link is None or self._left:
             return []
         self._left = True
         return self.member.send(Leave())

@@ -11,6 +11,7 @@ from pypelinin.cluster.link import Link
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.config import Limits
 from pypelinin.wire.codec import Envelope, Record
+from pypelinin.wire.evidence import NodeSample
 from pypelinin.wire.messages import Rejoin
 
 SESSION_BITS = 32
@@ -42,6 +43,7 @@ class Peer:
     runs: dict[int, None] = field(default_factory=dict)
     version: str = ""
     """Of its program, as it says."""
+    sample: NodeSample | None = None
 
 
 class Desk:

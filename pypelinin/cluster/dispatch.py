@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable
 from copy import copy
 from heapq import heappop, heappush
 
+from pypelinin.cluster import witnessed
 from pypelinin.cluster.attempts import CRASHES, OpenLot, Pair
 from pypelinin.cluster.coordinator import Coordinator, Node, Placed
 from pypelinin.cluster.desk import Desk
@@ -175,6 +176,8 @@ class Dispatch:
         attempts = self._state.attempts
         for row in attempts.judge_progress(node, items):
             ended = [(attempts.lots[lot.fence], lot.start, lot.statuses) for lot in row.lots]
+            if row.failures:
+                self._scribe.commands += witnessed.failed(self._state, row, ended)
             self._scribe.write([row])
             if row.failures or self._streaks:
                 self._watch(node, row)
@@ -246,6 +249,7 @@ class Dispatch:
                 if lot.next == closed.start:
                     self.coordinator.free(lot.node, lot.fence)
                 if closed.lost:
+                    self._scribe.commands += witnessed.lost(self._state, lot, closed.start, name)
                     rows = self._state.attempts.judge_given_up(lot, closed.start, name)
                     self._scribe.write(rows)
                 self._reopen(lot, closed.start)

@@ -6,6 +6,8 @@ from array import array
 
 from pypelinin.machine import Command, Event, record
 from pypelinin.wire.codec import Envelope, Record
+from pypelinin.wire.definitions import Failure
+from pypelinin.wire.evidence import Evidence, GetLogs
 
 
 @record
@@ -110,6 +112,42 @@ class DropValues(Command):
 
     names: tuple[str, ...]
     lsn: int
+
+
+@record
+class KeepEvidence(Command):
+    """Keep what jobs on *node* printed and used, as far as there is room."""
+
+    node: str
+    evidence: Evidence
+
+
+@record
+class KeepEnding(Command):
+    """Keep how an attempt failed; others of its job may follow."""
+
+    run: str
+    job: int
+    fence: int
+    failure: Failure
+
+
+@record
+class DropLogs(Command):
+    """Nobody knows these runs any more."""
+
+    runs: tuple[str, ...]
+
+
+@record
+class ReadLogs(Command):
+    """Answer *question* with what is kept; *open*, *running* and *node* as in `Logs`."""
+
+    peer: bytes
+    question: GetLogs
+    open: bool
+    running: int
+    node: str
 
 
 @record

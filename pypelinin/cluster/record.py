@@ -70,10 +70,16 @@ class RunRecord:
     """How many parts were submitted; the others grew."""
     additions: int = 0
     closed: bool = False
-    kinds: tuple[Kind, ...] = ()
-    """Those of the header, with what the classes of their workers say; in memory only."""
+    full_kinds: tuple[Kind, ...] = ()
+    """Those of the header with what the classes of their workers say, if they say anything; in
+    memory only."""
     names: dict[str, int] | None = None
     """Jobs by name, known only if the run grows."""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What its jobs have in common, by number."""
+        return self.full_kinds or self.header.kinds
 
     @property
     def size(self) -> int:

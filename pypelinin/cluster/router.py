@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pypelinin.cluster import answers, explaining
+from pypelinin.cluster import answers, explaining, witnessed
 from pypelinin.cluster.desk import Desk, Peer
 from pypelinin.cluster.dispatch import Dispatch
 from pypelinin.cluster.events import (
@@ -37,6 +37,7 @@ from pypelinin.graph import states
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Envelope, Record
 from pypelinin.wire.definitions import BATCH_ROWS_MAX, Refusal, ValuePlace
+from pypelinin.wire.evidence import Evidence, GetLogs, NodeSample
 from pypelinin.wire.messages import (
     AddJob,
     AddJobs,
@@ -224,8 +225,8 @@ class Router:
                 self._add_pipeline(peer, message, now)
             case GetStatus() | GetPipelines() | GetDefinition() | GetResults():
                 self.scribe.answer(peer, self._answer(peer, message))
-            case GetCluster():
-                self.scribe.answer(peer, self._cluster(message, now))
+            case GetCluster() | GetLogs():
+                self._look(peer, message, now)
             case Cancel() | CancelJobs() | AddJobs() | ReleaseResults():
                 self._change(peer, message, now)
             case DrainNodes() | PauseRuns() | RetryRun() | ExplainJob():
@@ -241,6 +242,12 @@ class Router:
             case _:
                 text = f"{type(message).__name__} is nothing a client can ask."
                 self.scribe.answer(peer, Refused(0, refuse("malformed", text)))
+
+    def _look(self, peer: bytes, message: GetCluster | GetLogs, now: float) -> None:
+        if isinstance(message, GetCluster):
+            self.scribe.answer(peer, self._cluster(message, now))
+        else:
+            self.scribe.commands.append(witnessed.logs(self.state, peer, message))
 
     def _answer(self, peer: bytes, message: Record) -> Record:
         if isinstance(message, GetStatus):
@@ -406,6 +413,10 @@ class Router:
                 self.scribe.commands.append(farewell)
             case AddJob() | PipelineSettled() if peer.role == "pipeliner":
                 self._from_pipeliner(peer.link.session, message)
+            case Evidence() if peer.role == "broker":
+                self.scribe.commands += witnessed.kept(self.state, peer.name, message)
+            case NodeSample():
+                peer.sample = message
 
     # --- jobs --------------------------------------------------------------------------
 

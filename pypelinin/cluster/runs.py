@@ -200,7 +200,7 @@ class Runs:
 
     def set_kinds(self, run: RunRecord) -> None:
         """To be called when the header is new."""
-        run.kinds = self._with_declared(run.header)
+        run.full_kinds = self._with_declared(run.header)
 
     def _with_declared(self, header: Header) -> tuple[Kind, ...]:
         known = self._declared

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pypelinin.cluster.events import DropValues, Publish, Say, SendAfter, Write
+from pypelinin.cluster.events import DropLogs, DropValues, Publish, Say, SendAfter, Write
 from pypelinin.cluster.link import Link
 from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.state import State
@@ -32,6 +32,8 @@ class Scribe:
             self.commands.append(Write(self.state.lsn, row))
             if unneeded:
                 self.drop(unneeded)
+            if unneeded and type(row) is Forgotten:
+                self.commands.append(DropLogs(tuple(unneeded)))
 
     def _unneeded(self, row: Record) -> list[str]:
         """Kept values that nobody asks for once *row* is a fact."""

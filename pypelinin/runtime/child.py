@@ -27,6 +27,7 @@ from pypelinin import context
 from pypelinin.errors import DefinitionError, PypelininError, ValueLost
 from pypelinin.ids import fence_attempt
 from pypelinin.runtime import calls
+from pypelinin.runtime.printing import QUICK_S, Witness
 from pypelinin.runtime.value_store import Values, size_of
 from pypelinin.runtime.values import Piece, pack_error, pack_value, unpack_value
 from pypelinin.wire.definitions import (
@@ -161,9 +162,10 @@ def end_fork(error: BaseException | None) -> NoReturn:
 class Slot:
     """The child's side of a slot's socket and token pipe."""
 
-    def __init__(self, link: socket.socket, tokens: int) -> None:
+    def __init__(self, link: socket.socket, tokens: int, witness: Witness | None = None) -> None:
         self.link = link
         self.tokens = tokens
+        self.witness = witness
         self.workers: dict[str, Any] = {}
         self.declared: list[bytes] = []
         self.store_class: Any = None
@@ -289,12 +291,9 @@ class Slot:
                 unpacker.skip()
             own = iter(unpacker)
         clock, send, pack = time.perf_counter, self.link.sendall, self._pack
-        run_job: Callable[[str, int, int, int, list[Any] | None], Ended] = self.run_job
-        if worker.startswith("call:"):
-            run_job = self.run_call
-        elif worker == SHELL:
-            run_job = self.run_shell
-        done = True
+        run_job = self._way_of(worker)
+        done, quick_s = True, QUICK_S
+        marks = [] if self.witness is None else self.witness.begin()
         for i, number in enumerate(numbers):
             if not self.take_token(tag):
                 return
@@ -306,10 +305,25 @@ class Slot:
             ended = run_job(worker, number, indices[i], fence + i, payload)
             elapsed = clock() - begin
             done = type(ended) is bytes
-            if done:
-                send(pack([elapsed, ended] if ended else elapsed))
+            if marks or elapsed > quick_s or not done:
+                note = self._note(i, elapsed, not done)
             else:
-                send(pack([elapsed, *ended]))
+                note = b""
+            if done:
+                send(note + pack([elapsed, ended] if ended else elapsed))
+            else:
+                send(note + pack([elapsed, *ended]))
+
+    def _way_of(self, worker: str) -> Callable[[str, int, int, int, list[Any] | None], Ended]:
+        """How jobs of *worker* are run."""
+        if worker.startswith("call:"):
+            return self.run_call
+        return self.run_shell if worker == SHELL else self.run_job
+
+    def _note(self, position: int, elapsed: float, failed: bool) -> bytes:
+        """What the job that has just ended printed and used, if that is worth a word."""
+        found = None if self.witness is None else self.witness.note(position, elapsed, failed)
+        return b"" if found is None else bytes(self._pack(found))
 
     def take_token(self, tag: int) -> bool:
         """One byte a job: whoever of Broker and slot reads it decides about the job."""
@@ -452,11 +466,11 @@ def with_growth(ended: Ended, growth: bytes) -> Ended:
     return GROWN + bytes(msgpack.packb([ended, growth], use_bin_type=True))
 
 
-def main(link: socket.socket, tokens: int) -> None:
-    """The slot's life; ends with the process."""
+def main(link: socket.socket, tokens: int, *streams: int) -> None:
+    """The slot's life; ends with the process. Jobs print to *streams*, if there are some."""
     status = 0
     try:
-        Slot(link, tokens).serve()
+        Slot(link, tokens, Witness(*streams) if streams else None).serve()
     except (ConnectionError, KeyboardInterrupt):
         pass  # the Broker closed its end in the middle of something
     except BaseException:

@@ -25,9 +25,13 @@ from pypelinin.cluster.events import (
     Committed,
     Compact,
     Drain,
+    DropLogs,
     DropValues,
+    KeepEnding,
+    KeepEvidence,
     KeepImage,
     Publish,
+    ReadLogs,
     RoomChanged,
     Say,
     Send,
@@ -43,10 +47,12 @@ from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event, Machine
 from pypelinin.runtime.descriptors import demand_for_router
 from pypelinin.runtime.journal import SYNCHRONOUS, Journal
+from pypelinin.runtime.log_files import LogFiles
 from pypelinin.runtime.loop import READ, Loop, Waitable, World
 from pypelinin.runtime.served_values import ServedValues
 from pypelinin.runtime.sockets import PeerSocket, RouterSockets
 from pypelinin.runtime.values import check_plain
+from pypelinin.wire.codec import Envelope
 from pypelinin.wire.rows import unpack_image, unpack_row
 
 HostPort = tuple[str, int]
@@ -99,7 +105,12 @@ class _RouterWorld:
     """Sockets and journal; what must wait for a row waits here."""
 
     def __init__(
-        self, daemon: Router, sockets: RouterSockets, journal: Journal, values: ServedValues
+        self,
+        daemon: Router,
+        sockets: RouterSockets,
+        journal: Journal,
+        values: ServedValues,
+        logs: LogFiles,
     ) -> None:
         self._daemon = daemon
         self._sockets = sockets
@@ -108,6 +119,7 @@ class _RouterWorld:
         self._durable = self._told = journal.lsn
         self._room = RoomChanged("")
         self._values = values
+        self._logs = logs
 
     def waitables(self, now: float) -> list[Waitable]:
         return [(self._sockets.api, READ)]
@@ -167,6 +179,8 @@ class _RouterWorld:
                     self._sockets.publish(topic, msgpack.packb(body))
                 case Say():
                     self._daemon._say(command)
+                case _:
+                    self._evidence(command)
         self._journal.append(*rows)  # behind the sends: others can work while this commits
         self._durable = max(self._durable, self._daemon.committed[0])
         self._release()
@@ -175,6 +189,18 @@ class _RouterWorld:
             self._durable = self._journal.lsn
             self._release()
         return ()
+
+    def _evidence(self, command: Command) -> None:
+        match command:
+            case KeepEvidence(node, evidence):
+                self._logs.keep(node, evidence)
+            case KeepEnding(run, job, fence, failure):
+                self._logs.keep_ending(run, job, fence, failure)
+            case ReadLogs(peer, question, still_open, running, node):
+                answer = self._logs.read(question, still_open, running, node)
+                self._sockets.send(peer, Envelope(answer))
+            case DropLogs(runs):
+                self._logs.drop(runs)
 
     @property
     def awaits_commit(self) -> bool:
@@ -244,13 +270,14 @@ class Router(Daemon):
             machine, first = self._recover(journal)
             machine.place = values.start(machine.state.cluster, self._synchronous == "full")
             values.sweep(machine.state.runs.numbers)
+            logs = self._log_files(machine)
             journal.start()
         except BaseException:
             journal.close()
             sockets.close()
             values.close()
             raise
-        world = self._world = _RouterWorld(self, sockets, journal, values)
+        world = self._world = _RouterWorld(self, sockets, journal, values, logs)
         self.logger.info(
             f"Router {VERSION}: API {self.api}, broadcast {self.broadcast}, journal {self.journal}"
         )
@@ -272,6 +299,19 @@ class Router(Daemon):
             return
         if error or self.is_stopping or world is None or world.awaits_commit:
             loop.wake()
+
+    def _log_files(self, machine: RouterMachine) -> LogFiles:
+        """What jobs printed, beside the journal; that of runs which are gone is deleted."""
+
+        def is_open(run: str) -> bool:
+            found = machine.state.runs.get(run)
+            return found is not None and found.open
+
+        logs = LogFiles(
+            self.journal / "logs", self.limits.logs_bytes_max, is_open, self.logger.warning
+        )
+        logs.start(machine.state.runs.numbers)
+        return logs
 
     def _recover(self, journal: Journal) -> tuple[RouterMachine, list[Command]]:
         values = {

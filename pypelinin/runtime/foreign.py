@@ -31,7 +31,7 @@ from pypelinin.errors import PypelininError
 from pypelinin.machine import Event
 from pypelinin.runtime import guest
 from pypelinin.runtime.outcomes import Outcomes
-from pypelinin.runtime.slots import Setup
+from pypelinin.runtime.surroundings import Setup
 from pypelinin.runtime.value_store import Values
 from pypelinin.wire.definitions import SHELL, Failure, call_worker, is_kept
 

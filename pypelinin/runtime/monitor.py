@@ -1,4 +1,4 @@
-"""Samples of the host and of the Broker's processes, for the user's store."""
+"""Samples of the host and of the Broker's processes, for the user's store and for the Router."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from typing import Any
 
 import psutil
+
+from pypelinin.wire.evidence import NodeSample
 
 
 def sample(node: str) -> dict[str, Any]:
@@ -28,6 +30,17 @@ def sample(node: str) -> dict[str, Any]:
         "uptime": time.time() - psutil.boot_time(),
     }
     return {"node": node, "timestamp": time.time(), "host": host, "processes": _processes()}
+
+
+def node_sample() -> NodeSample | None:
+    """How this host is now; CPU since the last call. None if the system does not tell."""
+    try:
+        memory = psutil.virtual_memory()
+        load = psutil.getloadavg()[0]
+        used = memory.total - memory.available
+        return NodeSample(float(psutil.cpu_percent()), used, memory.total, float(load))
+    except (OSError, psutil.Error):
+        return None
 
 
 def _disk() -> Any:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from pypelinin.cluster.broker import Broker as BrokerMachine
+from pypelinin.cluster.courier import EvidenceFound, Sampled, TakeEvidence
 from pypelinin.cluster.sharing import OthersChanged, Share
 from pypelinin.cluster.slots import Configured, KillSlot, RecallLot, RunLot, StartSlot
 from pypelinin.config import VERSION, Limits
@@ -26,8 +27,9 @@ from pypelinin.runtime.capacity import capacity_of, cores_here, devices_here, me
 from pypelinin.runtime.claims import Claims, claims_of, cores_granted
 from pypelinin.runtime.daemons import Daemon, MemberWorld, host_of
 from pypelinin.runtime.descriptors import demand_for_slots
+from pypelinin.runtime.evidence import Collector
 from pypelinin.runtime.loop import READ, WRITE, Waitable
-from pypelinin.runtime.monitor import sample
+from pypelinin.runtime.monitor import node_sample, sample
 from pypelinin.runtime.places import NodeName
 from pypelinin.runtime.sockets import PeerSocket
 from pypelinin.runtime.values import check_plain, pack_value
@@ -36,6 +38,8 @@ from pypelinin.wire.definitions import ValuePlace
 
 StoreSpec = type | str | None
 SLOTS_MAX = 10_000
+SAMPLE_BEATS = 5
+"""Each so many heartbeats the Router is told how the node is."""
 
 
 class _BrokerWorld(MemberWorld):
@@ -49,6 +53,10 @@ class _BrokerWorld(MemberWorld):
         self._slots: Any = None
         self._interval = 0.0
         self._sample_at = float("inf")
+        beat_s = daemon.limits.heartbeat_interval_s
+        self._collector = Collector(daemon.limits.log_bytes_max, beat_s / 2)
+        self._look_s = SAMPLE_BEATS * beat_s
+        self._look_at = 0.0
 
     def waitables(self, now: float) -> list[Waitable]:
         found = super().waitables(now)
@@ -57,7 +65,7 @@ class _BrokerWorld(MemberWorld):
         return found
 
     def deadline(self) -> float | None:
-        times = [self._sample_at]
+        times = [self._sample_at, self._look_at, self._collector.deadline()]
         if self._slots is not None and (look := self._slots.deadline()) is not None:
             times.append(look)
         if self._claims is not None:
@@ -73,6 +81,23 @@ class _BrokerWorld(MemberWorld):
         if now >= self._sample_at:
             self._sample_at = now + self._interval
             self._save_sample()
+        return events + self._evidence(now)
+
+    def _evidence(self, now: float) -> list[Event]:
+        """What jobs printed and used, and how the node is."""
+        events: list[Event] = []
+        if self._slots is not None and self._collector.is_due(now):
+            self._slots.beat(now)
+        if (found := self._collector.take(now)) is not None:
+            events.append(EvidenceFound(*found))
+        if now >= self._look_at:
+            self._look_at = now + self._look_s
+            if self._collector.dropped:
+                lost, self._collector.dropped = self._collector.dropped, 0
+                text = f"What {lost:,} jobs printed or used is not kept: the Router is behind."
+                self._daemon.logger.warning(text)
+            if (seen := node_sample()) is not None:
+                events.append(Sampled(seen))
         return events
 
     def _save_sample(self) -> None:
@@ -100,12 +125,15 @@ class _BrokerWorld(MemberWorld):
                     events.append(self._claims.update(command))
                 case Configured(values, place):
                     self._configure(values, place, now)
+                case TakeEvidence():
+                    self._collector.taken()
                 case _:
                     super().perform((command,), now)
         return events
 
     def _configure(self, values: dict[str, object], place: ValuePlace, now: float) -> None:
-        from pypelinin.runtime.slots import Setup, Slots
+        from pypelinin.runtime.slots import Slots
+        from pypelinin.runtime.surroundings import Setup
 
         store = values.get("store")
         configuration = dict(store) if isinstance(store, dict) else {}
@@ -116,7 +144,8 @@ class _BrokerWorld(MemberWorld):
             place, values_at(self._broker.api), affinity=self._broker.affinity,
         )  # fmt: skip
         kept = () if self._claims is None else (self._claims.fd,)
-        self._slots = Slots(setup, self._name, kept)
+        collector = self._collector if self._daemon.limits.log_bytes_max else None
+        self._slots = Slots(setup, self._name, kept, collector)
         interval = values.get("monitoring interval")
         if isinstance(interval, (int, float)) and interval > 0 and self._broker.store:
             self._interval = max(0.1, float(interval))

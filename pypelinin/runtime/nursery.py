@@ -10,12 +10,14 @@ leave behind, so that it is known whose it is; it ends as its slot did, when all
 ended. To the Broker the keeper's number is the slot's. A slot with a limit has a control group of
 its own besides, where that is possible: the keeper is not in it.
 
-Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe,
+Requests: ["fork", slot] with the descriptors of the slot's socket and token pipe, and of the
+files that its jobs print to, if they do,
 ["limit", pid, bytes] (0: none any more), ["look", pid], ["end", pid, gently].
 Answers: ["forked", slot, pid] or ["not forked", slot, why], ["limited", pid, bytes] when that is
 in force (what is there now does not count), ["memory", pid, peak] before the
 slot that used too much is ended, ["looked", pid, peak] (0: it does not use too much),
-["undead", pid, count] if something would not die, ["exited", pid, wait status].
+["undead", pid, count] if something would not die,
+["exited", pid, wait status, CPU seconds, peak memory in bytes] of all that ran there.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import signal
 import socket
 import sys
 import time
+from typing import Any
 
 import msgpack
 
@@ -99,6 +102,8 @@ class Nursery:
         """Control groups of slots, by their keeper."""
         self.groups: Groups | None = None
         self._look_at = 0.0
+        self._cpu_s, self._peak = 0.0, 0
+        """What the last processes that lost their keeper had used."""
         self._dying: dict[int, float] = {}
         """What was killed and is still there -> until when that is nothing strange."""
 
@@ -150,7 +155,7 @@ class Nursery:
         self.broker.send(msgpack.packb(message))
 
     def request(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self.broker, 65536, 2)
+        data, fds, _, _ = socket.recv_fds(self.broker, 65536, 4)
         if not data:
             return False
         kind, number, *more = msgpack.unpackb(data)
@@ -181,7 +186,7 @@ class Nursery:
         for fd in fds:
             os.close(fd)
 
-    def become_keeper(self, parent: int, link: int, tokens: int) -> None:
+    def become_keeper(self, parent: int, link: int, tokens: int, *streams: int) -> None:
         """Fork the slot, adopt what it leaves behind, and end as it does."""
         die_with_parent(parent)
         adopt_orphans()
@@ -201,9 +206,9 @@ class Nursery:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             os.setpgid(0, 0)  # Ctrl-C in the terminal is the Broker's business
-            child.main(socket.socket(fileno=link), tokens)
-        os.close(link)
-        os.close(tokens)
+            child.main(socket.socket(fileno=link), tokens, *streams)
+        for fd in (link, tokens, *streams):
+            os.close(fd)
         status = 0
         while True:
             pid, found = os.wait()
@@ -238,17 +243,24 @@ class Nursery:
         if self.groups is not None:
             self.groups.tidy()
         with contextlib.suppress(ChildProcessError):
-            while (found := os.waitpid(-1, os.WNOHANG))[0]:
-                pid, status = found
+            while (found := os.wait4(-1, os.WNOHANG))[0]:
+                pid, status, used = found
+                self.count(used)
                 if pid in self.keepers:
                     del self.keepers[pid]
                     limit = self.limits.pop(pid, None)
                     if limit is not None and limit.was_broken():
                         self.tell("memory", pid, limit.peak)
                     self.bury()
-                    self.tell("exited", pid, status)
+                    self.tell("exited", pid, status, self._cpu_s, self._peak)
+                    self._cpu_s, self._peak = 0.0, 0
                     if pid in self.leaves and self.groups is not None:
                         self.groups.discard(self.leaves.pop(pid))
+
+    def count(self, used: Any) -> None:
+        """The resources of one that has ended, and of what it had waited for."""
+        self._cpu_s += used.ru_utime + used.ru_stime
+        self._peak = max(self._peak, used.ru_maxrss * 1024)
 
     def bury(self) -> None:
         """What is below us and no keeper lost its keeper."""
@@ -256,7 +268,7 @@ class Nursery:
         if not orphans:
             return
         kill_all(orphans)
-        for pid in reap(orphans, BURY_S):  # the kernel may have much to free
+        for pid in reap(orphans, BURY_S, self.count):  # the kernel may have much to free
             self._dying.setdefault(pid, time.monotonic() + DYING_S)
 
     def mourn(self) -> None:

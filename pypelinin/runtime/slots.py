@@ -29,35 +29,19 @@ from pypelinin.cluster.slots import (
     SlotStarted,
     Undead,
 )
-from pypelinin.machine import Event, record
+from pypelinin.machine import Event
+from pypelinin.runtime.evidence import Collector, SlotOutput
 from pypelinin.runtime.outcomes import Outcomes, blamed, ending, failure, used_too_much
-from pypelinin.runtime.surroundings import Pins, environment_of, opened
+from pypelinin.runtime.surroundings import Pins, Setup, environment_of, opened, start_nursery
 from pypelinin.wire.codec import pack_plain
-from pypelinin.wire.definitions import NO_PLACE, Failure, ValuePlace
+from pypelinin.wire.definitions import Failure
 
 LOOK_INTERVAL_S = 0.001
 """A slot with many jobs is looked at this often, not at each of its outcomes."""
 KNOWN_RUNS_MAX = 256
 SERVICE = -1
 """The slot that only saves monitoring samples."""
-
-
-@record
-class Setup:
-    """What a slot loads: module search path, workers modules, store and its configuration.
-
-    Large values are at *place*, or on *host* for who cannot read that. A *temporary* directory
-    is removed with the last process here. *affinity*: jobs run on cores of their own.
-    """
-
-    path: list[str]
-    workers: list[str]
-    store: str | bytes
-    configuration: dict[str, object]
-    place: ValuePlace = NO_PLACE
-    host: str = "127.0.0.1"
-    temporary: str = ""
-    affinity: bool = False
+Fork = tuple[socket.socket, list[int]]  # a slot's end of the link, and other descriptors
 
 
 @dataclass(slots=True)
@@ -81,6 +65,7 @@ class _Slot:
     """What its jobs used when that was too much."""
     look_at: float = 0.0
     outbox: memoryview | None = None
+    output: SlotOutput | None = None
     runs: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     unpacker: Any = field(
         default_factory=lambda: msgpack.Unpacker(raw=False, max_buffer_size=64 * 1024 * 1024)
@@ -90,8 +75,12 @@ class _Slot:
 class Slots:
     """Starts, feeds, reads and kills slots; `read` returns what happened."""
 
-    def __init__(self, setup: Setup, node: str, kept: Sequence[int] = ()) -> None:
-        """The descriptors *kept* stay open in all processes here."""
+    def __init__(
+        self, setup: Setup, node: str, kept: Sequence[int] = (), collector: Collector | None = None
+    ) -> None:
+        """The descriptors *kept* stay open in all processes here. What jobs print goes to
+        *collector*, or where this process prints."""
+        self._collector = collector
         self.setup = setup
         self._kept = kept
         self.node = node
@@ -99,7 +88,7 @@ class Slots:
         self._by_pid: dict[int, int] = {}
         self._nursery: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._requests: deque[tuple[bytes, tuple[socket.socket, int] | None]] = deque()
+        self._requests: deque[tuple[bytes, Fork | None]] = deque()
         """For the nursery, with the descriptors of a fork."""
         self._pending: list[Event] = []
         self._pins = Pins(setup.affinity)
@@ -123,14 +112,17 @@ class Slots:
         values = [
             place.directory, place.probe, place.port, place.durable, place.start, setup.host,
         ]  # fmt: skip
-        message = [
-            "setup", setup.path, setup.workers, setup.store, setup.configuration, values,
-            shape.cores, dict(shape.devices), environment_of(shape),
+        what = [
+            setup.path, setup.workers, setup.store, setup.configuration, values, shape.cores,
+            dict(shape.devices), environment_of(shape),
         ]  # fmt: skip
-        self._send(slot, message)
-        self._request(["fork", number], (theirs, slot.token_read))
+        self._send(slot, ["setup", *what])
+        if self._collector is not None and number != SERVICE:
+            slot.output = self._collector.open()
+        files = [] if slot.output is None else slot.output.fds
+        self._request(["fork", number], (theirs, [slot.token_read, *files]))
 
-    def _request(self, request: list[object], fork: tuple[socket.socket, int] | None) -> None:
+    def _request(self, request: list[object], fork: Fork | None) -> None:
         self._requests.append((msgpack.packb(request), fork))
         self._send_requests()
 
@@ -138,7 +130,7 @@ class Slots:
         """As many as the nursery's socket takes; it answers forks, and then there is room."""
         while self._requests and self._control is not None:
             request, fork = self._requests[0]
-            fds = [] if fork is None else [fork[0].fileno(), fork[1]]
+            fds = [] if fork is None else [fork[0].fileno(), *fork[1]]
             try:
                 socket.send_fds(self._control, [request], fds)
             except BlockingIOError:
@@ -157,6 +149,8 @@ class Slots:
             return
         slot.tag = (slot.tag + 1) % 256
         slot.left = len(command.jobs)
+        if slot.output is not None:
+            slot.output.lot(command, now, slot.pid)
         slot.look_at = now + LOOK_INTERVAL_S if slot.left > 1 else 0.0
         self._pins.begin(slot.number, slot.pid, slot.cores)
         limited = bool(command.memory_max or slot.memory_max)
@@ -203,6 +197,8 @@ class Slots:
     def _ended(self, slot: _Slot, count: int) -> None:
         """So many jobs of its lot are over."""
         slot.left -= count
+        if slot.output is not None:
+            slot.output.progressed(count)
         if not slot.left:
             self._pins.end(slot.number)
 
@@ -226,6 +222,12 @@ class Slots:
         if slot is not None and not slot.left:
             slot.left = 1
             self._send(slot, ["monitoring", sample])
+
+    def beat(self, now: float) -> None:
+        """Look at what jobs that run have printed."""
+        assert self._collector is not None
+        busy = [(s.output, s.left > 0) for s in self._slots.values() if s.output is not None]
+        self._collector.beat(busy, now)
 
     def _send(self, slot: _Slot, message: object) -> None:
         data = pack_plain(message)
@@ -300,7 +302,7 @@ class Slots:
         events: list[Event] = []
         try:
             for outcome in slot.unpacker:
-                if type(outcome) is list and outcome[0] in ("started", "monitored"):
+                if type(outcome) is list and outcome and type(outcome[0]) is str:
                     events += self._said(slot, *outcome)
                 elif len(found.statuses) >= slot.left or slot.number == SERVICE:
                     raise ValueError("more outcomes than jobs")
@@ -333,7 +335,10 @@ class Slots:
         return list(told)
 
     def _said(self, slot: _Slot, kind: str, first: Any, *more: Any) -> list[Event]:
-        """What is no outcome: a slot is ready, or a sample was saved."""
+        """What is no outcome: a slot is ready, a sample was saved, or what a job used."""
+        if kind == "note" and slot.output is not None:
+            slot.output.note(first, *more)
+            return []
         if kind == "monitored":
             slot.left = 0
             known = None if first is None else failure(first, self.node)
@@ -371,7 +376,7 @@ class Slots:
         self._send_requests()
         return events
 
-    def _heard(self, now: float, kind: str, first: int, second: Any) -> list[Event]:
+    def _heard(self, now: float, kind: str, first: int, second: Any, *more: Any) -> list[Event]:
         """One answer of the nursery."""
         if kind == "forked":
             self._forked(first, second)
@@ -389,7 +394,7 @@ class Slots:
                 lot, slot.held_back = slot.held_back, None
                 self._send(slot, lot)
         elif (number := self._by_pid.pop(first, None)) is not None:
-            return self._exited(number, first, second, now)
+            return self._exited(number, first, second, now, *more)
         return []
 
     def _forked(self, number: int, pid: int) -> None:
@@ -417,7 +422,7 @@ class Slots:
         text = f"no process could be started for the slot: {why}"
         return [SlotStarted(number, (), Failure("exit", "OSError", text, "", self.node))]
 
-    def _exited(self, number: int, pid: int, status: int, now: float) -> list[Event]:
+    def _exited(self, number: int, pid: int, status: int, now: float, *used: Any) -> list[Event]:
         slot = self._slots.get(number)
         if slot is None or slot.pid != pid:
             return []
@@ -425,6 +430,8 @@ class Slots:
         events = self._read_slot(slot, now)
         events += self._looked(slot, slot.memory_peak)
         unbegun = self._take_back(slot)
+        if slot.output is not None and slot.left > 0:
+            slot.output.died(*used)
         self._drop(slot)
         how = ending(status, self.node)
         if slot.memory_peak:
@@ -437,6 +444,8 @@ class Slots:
     def _drop(self, slot: _Slot) -> None:
         self._slots.pop(slot.number, None)
         self._pins.gone(slot.number, slot.pid)
+        if slot.output is not None:
+            slot.output.close()
         slot.link.close()
         os.close(slot.token_read)
         os.close(slot.token_write)
@@ -445,16 +454,7 @@ class Slots:
 
     def _ensure_nursery(self) -> None:
         if self._control is None:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours.setblocking(False)
-            program = [sys.executable, "-P", "-m", "pypelinin.runtime.nursery"]
-            self._nursery = subprocess.Popen(
-                [*program, str(theirs.fileno()), self.setup.temporary],
-                pass_fds=[theirs.fileno(), *self._kept],
-                stdin=subprocess.DEVNULL,
-            )
-            theirs.close()
-            self._control = ours
+            self._nursery, self._control = start_nursery(self.setup.temporary, self._kept)
 
     def _lose_nursery(self, what: str) -> None:
         """All slots end with the nursery; the next start makes a new one."""

@@ -1,20 +1,43 @@
-"""What surrounds a slot: its environment, the ends of its pipes, the cores that it may run on."""
+"""What surrounds a slot: what it loads, its environment, the ends of its pipes, the cores that it
+may run on, and the process that forks it."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
 
 from pypelinin.cluster.cores import Cores
 from pypelinin.cluster.slots import Shape
+from pypelinin.machine import record
 from pypelinin.runtime.trees import descendants
+from pypelinin.wire.definitions import NO_PLACE, ValuePlace
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS",
 )  # fmt: skip
 """Libraries that start a thread a core of the machine, unless these say how many."""
+
+
+@record
+class Setup:
+    """What a slot loads: module search path, workers modules, store and its configuration.
+
+    Large values are at *place*, or on *host* for who cannot read that. A *temporary* directory
+    is removed with the last process here. *affinity*: jobs run on cores of their own.
+    """
+
+    path: list[str]
+    workers: list[str]
+    store: str | bytes
+    configuration: dict[str, object]
+    place: ValuePlace = NO_PLACE
+    host: str = "127.0.0.1"
+    temporary: str = ""
+    affinity: bool = False
 
 
 def environment_of(shape: Shape) -> dict[str, str]:
@@ -39,6 +62,22 @@ def opened() -> tuple[socket.socket, socket.socket, int, int]:
     os.set_blocking(token_read, False)
     os.set_blocking(token_write, False)
     return theirs, ours, token_read, token_write
+
+
+def start_nursery(
+    temporary: str, kept: Sequence[int]
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """The process that forks slots, and the way to it; it and they inherit *kept*."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    program = [sys.executable, "-P", "-m", "pypelinin.runtime.nursery"]
+    nursery = subprocess.Popen(
+        [*program, str(theirs.fileno()), temporary],
+        pass_fds=[theirs.fileno(), *kept],
+        stdin=subprocess.DEVNULL,
+    )
+    theirs.close()
+    return nursery, ours
 
 
 class Pins:

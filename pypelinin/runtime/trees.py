@@ -13,9 +13,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS_S = os.sysconf("SC_CLK_TCK")
 FREEZE_ROUNDS = 50
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,6 +79,20 @@ def proportional(pids: Iterable[int]) -> int:
     return total
 
 
+def usage(pids: Iterable[int]) -> tuple[float, int]:
+    """(CPU seconds of *pids* and of what they waited for, bytes of the largest peak of one)."""
+    ticks, peak = 0, 0
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            with open(f"/proc/{pid}/stat") as file:
+                ticks += sum(map(int, file.read().rpartition(")")[2].split()[11:15]))
+            with open(f"/proc/{pid}/status") as file:
+                for line in file:
+                    if line.startswith("VmHWM:"):
+                        peak = max(peak, int(line.split()[1]) * 1024)
+    return ticks / TICKS_S, peak
+
+
 def kill_all(roots: Iterable[int]) -> None:
     """SIGKILL for *roots* and all below, even if they fork as fast as they can.
 
@@ -95,22 +111,30 @@ def kill_all(roots: Iterable[int]) -> None:
         _signal(pid, signal.SIGKILL)
 
 
-def reap(pids: Iterable[int], deadline_s: float) -> list[int]:
-    """Wait for the end of *pids*, children of this process; returns those that did not end."""
+def reap(
+    pids: Iterable[int], deadline_s: float, used: Callable[[Any], None] | None = None
+) -> list[int]:
+    """Wait for the end of *pids*, children of this process; returns those that did not end.
+
+    *used* is given the resource usage of each that did.
+    """
     left = list(pids)
     until = time.monotonic() + deadline_s
     while True:
-        left = [pid for pid in left if not _reaped(pid)]
+        left = [pid for pid in left if not _reaped(pid, used)]
         if not left or time.monotonic() >= until:
             return left
         time.sleep(0.001)
 
 
-def _reaped(pid: int) -> bool:
+def _reaped(pid: int, used: Callable[[Any], None] | None) -> bool:
     try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
+        found, _, resources = os.wait4(pid, os.WNOHANG)
     except ChildProcessError:
         return True
+    if found == pid and used is not None:
+        used(resources)
+    return found == pid
 
 
 def _signal(pid: int, number: int) -> None:
@@ -120,5 +144,5 @@ def _signal(pid: int, number: int) -> None:
 
 __all__ = [
     "adopt_orphans", "children", "descendants", "die_with_parent", "kill_all", "proportional",
-    "reap", "resident",
+    "reap", "resident", "usage",
 ]  # fmt: skip

@@ -149,9 +149,9 @@ class ClientProcess(MemberProcess):
             return
         if self.drained and (calm or random.random() < 0.2):
             name, why = self.drained, ""
-        elif calm:  # what was asked before may have come late
+        elif calm and random.random() < 0.1:  # what was asked before may have come late
             name, why = random.choice(self.world.nodes), ""
-        elif not self.drained and random.random() < 0.02:
+        elif not (calm or self.drained) and random.random() < 0.02:
             self.drained = name = random.choice(self.world.nodes)
             why = "for a while"
         else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pypelinin.machine import record
 from pypelinin.wire.codec import Blobs, Ints, Record
 from pypelinin.wire.definitions import Capacity, Terms
+from pypelinin.wire.evidence import Evidence, GetLogs, Logs, NodeSample
 from pypelinin.wire.operations import (
     DrainNodes as DrainNodes,
 )
@@ -443,5 +444,9 @@ MESSAGES: dict[str, type[Record]] = {
     "retry pipeline": RetryRun,
     "explain job": ExplainJob,
     "explanation": Explanation,
+    "evidence": Evidence,
+    "node sample": NodeSample,
+    "get logs": GetLogs,
+    "logs": Logs,
 }
 NAMES = {cls: name for name, cls in MESSAGES.items()}

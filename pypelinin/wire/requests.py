@@ -11,6 +11,7 @@ from dataclasses import field
 from pypelinin.machine import record
 from pypelinin.wire.codec import Blobs, Ints, Record
 from pypelinin.wire.definitions import Capacity, Failure, Place, Refusal, ValuePlace
+from pypelinin.wire.evidence import NodeSample
 
 
 @record
@@ -172,6 +173,7 @@ class NodeStatus(Record):
     version: str = ""
     why: str = ""
     """Why it is draining."""
+    sample: NodeSample | None = None
 
 
 @record

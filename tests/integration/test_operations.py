@@ -113,7 +113,7 @@ def test_explain_and_pause_from_python(bare: RealCluster) -> None:
     found = manager.explain(pipeline, "Fail")
     assert found.state == "failed"
     assert any("pypelinin retry" in line for line in found.lines)
-    with pytest.raises(NotFound, match="no job named 'x'"):
+    with pytest.raises(NotFound, match="no job 'x'"):
         manager.explain(pipeline, "x")
     with pytest.raises(NotFound):
         manager.pause("0" * 32)

@@ -81,6 +81,7 @@ burnt = Pipeline({Job("Buy"): Job("Burn"), Job("Burn"): Job("Cook")})
 held = Pipeline({Job("Gate"): Job("Cook")}, data=GATE)
 typo = Pipeline({Job("Byu"): None})
 several = [Pipeline({Job("Buy"): None}) for _ in range(3)]
+loud = Pipeline({Job("Loud"): Job("Burn")})
 """
 
 T = TypeVar("T")

@@ -75,7 +75,7 @@ def test_an_unknown_run_is_not_found(kitchen: Home, verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "said"), [("Nobody", "has no job named 'Nobody'"), ("99", "has no job 99; they count")]
+    ("job", "said"), [("Nobody", "has no job 'Nobody'"), ("99", "has no job '99'")]
 )
 def test_an_unknown_job_is_not_found(kitchen: Home, job: str, said: str) -> None:
     run = failed(kitchen)

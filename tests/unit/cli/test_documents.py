@@ -9,6 +9,7 @@ import pytest
 
 from pypelinin.cli import documents
 from pypelinin.wire.definitions import Capacity, Failure
+from pypelinin.wire.evidence import NodeSample
 from pypelinin.wire.messages import Cluster, NodeStatus, RunStatus
 
 FAILED = RunStatus(
@@ -38,7 +39,8 @@ def test_what_has_not_happened_is_null() -> None:
 
 def test_a_cluster() -> None:
     node = NodeStatus("kiwi", "broker", "up", 2, 1, ("A",), {"disk": "ssd"}, 0.25, 0,
-                      Capacity(2, 10**9, {"gpu": 1}), Capacity(1, 5), "1.0")  # fmt: skip
+                      Capacity(2, 10**9, {"gpu": 1}), Capacity(1, 5),
+                      "1.0", sample=NodeSample(12.5, 5, 9, 0.25))  # fmt: skip
     document = documents.cluster(
         Cluster(1, "c" * 32, 7, "1.0", (node,), 1, 2, 3, 4, 99, 50.0), "tcp://127.0.0.1:5"
     )
@@ -50,7 +52,10 @@ def test_a_cluster() -> None:
         "running": 1, "runs": 0,
         "workers": ["A"], "labels": {"disk": "ssd"}, "silent_s": 0.25, "version": "1.0",
         "capacity": {"cores": 2, "memory": 10**9, "gpu": 1}, "free": {"cores": 1, "memory": 5},
+        "sample": {"cpu_percent": 12.5, "memory_used": 5, "memory_total": 9, "load": 0.25},
     }  # fmt: skip
+    assert documents.used(document["nodes"][0]).startswith("12 % CPU, 5")
+    assert documents.sample(None) is None
 
 
 @pytest.mark.parametrize(

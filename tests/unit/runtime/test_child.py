@@ -437,3 +437,26 @@ def test_a_retrieve_is_tried_again_if_the_store_was_not_reached(waited: list[flo
     with pytest.raises(FileNotFoundError):
         child.retrieve(Flaky(FileNotFoundError("no such input")), {"fence": FENCE})
     assert len(waited) == 2
+
+
+class Notes:
+    """A witness that has something to say of each second job."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, bool]] = []
+
+    def begin(self) -> list[bool]:
+        return [True]
+
+    def note(self, position: int, elapsed_s: float, failed: bool) -> list[object] | None:
+        self.asked.append((position, failed))
+        return ["note", position] if position % 2 else None
+
+
+def test_a_note_comes_before_the_outcome_of_its_job(broker: Broker) -> None:
+    notes = Notes()
+    broker.slot.witness = notes  # type: ignore[assignment]
+    broker.slot.workers = {"Good": Good}
+    broker.lot("Good", 3)
+    assert broker.outcomes() == [True, ["note", 1], True, True]
+    assert notes.asked == [(0, False), (1, False), (2, False)]

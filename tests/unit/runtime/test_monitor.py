@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pypelinin.runtime import monitor
-from pypelinin.runtime.monitor import sample
+from pypelinin.runtime.monitor import node_sample, sample
 
 
 def test_a_sample_is_plain_and_has_all_figures() -> None:
@@ -64,7 +64,7 @@ def test_a_pid_that_was_given_again_is_another_process() -> None:
 
 def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pypelinin.runtime.monitor import sample\n"
+        "import os, sys; from pypelinin.runtime.monitor import node_sample, sample\n"
         "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
         "assert sample('n')['host']['storage']['total'] > 0"
     )
@@ -75,3 +75,17 @@ def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
 def test_a_host_without_network_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "net_io_counters", lambda: None)
     assert sample("n")["host"]["network"] == {"bytes sent": 0, "bytes received": 0}
+
+
+def test_a_node_sample_has_plausible_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = node_sample()
+    assert found is not None
+    assert 0.0 <= found.cpu_percent <= 100.0
+    assert 0 < found.memory_used < found.memory_total
+    assert found.load >= 0.0
+
+    def hidden() -> float:
+        raise OSError("not here")
+
+    monkeypatch.setattr(psutil, "virtual_memory", hidden)
+    assert node_sample() is None

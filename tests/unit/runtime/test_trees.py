@@ -12,7 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pypelinin.runtime.trees import children, descendants, kill_all, proportional, reap, resident
+from pypelinin.runtime.trees import (
+    children,
+    descendants,
+    kill_all,
+    proportional,
+    reap,
+    resident,
+    usage,
+)
 from tests.integration.cluster import until
 
 MIB = 2**20
@@ -98,3 +106,32 @@ def test_reaping_says_who_did_not_end() -> None:
     assert reap([stubborn, gone], 0.3) == [stubborn]
     os.kill(stubborn, signal.SIGKILL)
     assert reap([stubborn, gone], 5.0) == []
+
+
+def test_who_reaps_learns_what_was_used() -> None:
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    found: list[int] = []
+    assert reap([child], 5.0, lambda used: found.append(used.ru_maxrss)) == []
+    assert len(found) == 1
+    assert found[0] > 0
+
+
+def test_what_processes_used_is_told_until_they_are_gone() -> None:
+    code = (
+        "x = b'x' * (64 << 20)\nimport time\nwhile time.process_time() < 0.3: pass\nprint(flush=1)"
+    )
+    code += "\ninput()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        cpu_s, peak = usage([child.pid])
+        assert 0.2 < cpu_s < 5.0
+        assert 64 * 2**20 < peak < 256 * 2**20
+    finally:
+        child.communicate(b"\n", timeout=30)
+    assert usage([child.pid]) == (0.0, 0)
