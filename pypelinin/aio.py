@@ -17,6 +17,7 @@ from pypelinin.graph.job import Job
 from pypelinin.local import LocalRunner
 from pypelinin.pipeline import Pipeline
 from pypelinin.running import run_with
+from pypelinin.runtime.access import AccessSpec, api_named
 
 T = TypeVar("T")
 LOOK_S = 0.05
@@ -35,15 +36,18 @@ class AsyncCluster:
         *,
         api: str | None = None,
         directory: str | os.PathLike[str] | None = None,
+        access: AccessSpec = None,
     ) -> None:
-        self._api = api or os.environ.get("PYPELININ_API")
+        self._api, self._access = api or api_named(access), access
         self._max_workers = max_workers
         self._directory = directory
         self._executor: Executor | None = None
 
     async def __aenter__(self) -> Self:
         def made() -> Executor:
-            return Executor(self._max_workers, api=self._api, directory=self._directory)
+            return Executor(
+                self._max_workers, api=self._api, directory=self._directory, access=self._access
+            )
 
         self._executor = await asyncio.to_thread(made)
         return self
@@ -102,7 +106,7 @@ class AsyncCluster:
         """In a thread of its own, with a way of its own to the cluster."""
         manager: PipelineManager
         if self._api:
-            manager = PipelineManager(self._api)
+            manager = PipelineManager(self._api, access=self._access)
         else:
             manager = LocalRunner(self._max_workers)
         with manager:

@@ -85,6 +85,8 @@ DEFAULTS: dict[str, Any] = {
     "broadcast": DEFAULT_BROADCAST,
     "journal": ".pypelinin",
     "synchronous": "full",
+    "keys": "",
+    "access": "",
     "insecure": False,
     "slots": 0,
     "memory": "",

@@ -29,6 +29,7 @@ from pypelinin.graph.job import checked_labels, checked_priority, checked_retrie
 from pypelinin.graph.needs import NeedOptions, Needs, checked_needs
 from pypelinin.ids import new_id
 from pypelinin.local import LocalPort
+from pypelinin.runtime.access import AccessSpec, api_named
 from pypelinin.runtime.calls import call_each  # what every slot has loaded
 from pypelinin.runtime.capacity import cores_here
 from pypelinin.runtime.functions import Functions, pack_call
@@ -56,8 +57,9 @@ class Executor(BaseExecutor):
     """Calls functions on a cluster, or in slots of this process.
 
     *max_workers* is how many slots this process runs (default: its CPUs), or on a cluster how
-    many jobs are there at once (default: no bound). *api* is the address of a Router; without
-    it `PYPELININ_API`, else the calls run here. With a *directory* they are durable here, too.
+    many jobs are there at once (default: no bound). *api* is the address of a Router, *access* an
+    access file; without them `PYPELININ_API` or `PYPELININ_ACCESS`, else the calls run here. With
+    a *directory* they are durable here, too.
     *labels*, *retries*, *priority*, *cores*, *memory*, *resources*, *timeout*,
     *startup_timeout*, *isolate* and *env* are as for a Job; `options` gives a view with others.
 
@@ -74,6 +76,7 @@ class Executor(BaseExecutor):
         *,
         api: str | None = None,
         directory: str | os.PathLike[str] | None = None,
+        access: AccessSpec = None,
         labels: Mapping[str, str] | None = None,
         retries: int = 0,
         priority: int = 0,
@@ -82,10 +85,10 @@ class Executor(BaseExecutor):
         if max_workers is not None and (type(max_workers) is not int or max_workers < 1):
             raise DefinitionError(f"max_workers is at least 1, not {max_workers!r}.")
         self._options = _checked(labels or {}, retries, priority, checked_needs(**needs))
-        api = api or os.environ.get("PYPELININ_API")
+        api = api or api_named(access)
         self._max_workers = max_workers or (1000 if api else cores_here())  # Dask asks
         self._functions = Functions()
-        self._thread = _Thread(api, max_workers, directory)
+        self._thread = _Thread(api, max_workers, directory, access)
         self._thread.begin()
         self._finalizer = weakref.finalize(self, _Thread.abandon, self._thread)
 
@@ -234,8 +237,13 @@ class _Thread:
     """
 
     def __init__(
-        self, api: str | None, max_workers: int | None, directory: str | os.PathLike[str] | None
+        self,
+        api: str | None,
+        max_workers: int | None,
+        directory: str | os.PathLike[str] | None,
+        access: AccessSpec = None,
     ) -> None:
+        self._access = access
         self._api, self._directory = api, directory
         self._max_workers = max_workers
         self._calls: deque[Call] = deque()
@@ -307,7 +315,7 @@ class _Thread:
     def _work(self) -> None:
         try:
             if self._api:
-                self._manager = Conversation(self._api)
+                self._manager = Conversation(self._api, access=self._access)
                 self._manager.configuration()
             else:
                 self._manager = self._embedded()

@@ -15,6 +15,7 @@ from joblib import register_parallel_backend
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
 
 from pypelinin.executor import Executor
+from pypelinin.runtime.access import api_named
 from pypelinin.runtime.calls import call
 from pypelinin.runtime.capacity import cores_here
 
@@ -36,7 +37,7 @@ class PypelininBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         inner_max_num_threads: int | None = None,
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
-        self._api = api or os.environ.get("PYPELININ_API")
+        self._api = api or api_named()
         self._directory = directory
         self._executor: Executor | None = None
 

@@ -14,6 +14,7 @@ from pypelinin.errors import DefinitionError
 from pypelinin.graph.job import Job
 from pypelinin.local import LocalRunner
 from pypelinin.pipeline import Pipeline
+from pypelinin.runtime.access import api_named
 from pypelinin.runtime.node import StoreSpec
 
 
@@ -34,8 +35,8 @@ def run(
 
     A Job gives its result, several jobs a list of theirs, a Pipeline its `Results` (a mapping
     of jobs to results with `state`, `duration` and `failed`). It runs in slots of this process,
-    unless *on* is the address of a Router or `PYPELININ_API` is set, or *engine* is any
-    `concurrent.futures.Executor` (processes, loky, Dask, Ray, MPI). The other arguments are
+    unless *on* is the address of a Router or `PYPELININ_API` or `PYPELININ_ACCESS` is set, or
+    *engine* is any `concurrent.futures.Executor` (processes, loky, Dask, Ray, MPI). The others are
     those of `LocalRunner`; on a cluster they are the Brokers' and not looked at here.
 
     Raises the first JobError at the end (not with *raise_on_failure* False, for a Pipeline),
@@ -43,7 +44,7 @@ def run(
     """
     if on and engine is not None:
         raise DefinitionError("A run is on a cluster or on an engine, not on both.")
-    api = on or os.environ.get("PYPELININ_API")
+    api = on or api_named()
     manager: PipelineManager
     if api and engine is None:
         manager = PipelineManager(api)

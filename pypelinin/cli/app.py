@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Settings": {
         "config": ("configuration", "Show settings and where they come from."),
         "doctor": ("doctor", "What is wrong here, and what to do."),
+        "keys": ("keys", "Who may use the cluster: make, list and revoke keys."),
     },
 }
 MODULES = {name: entry[0] for section in SECTIONS.values() for name, entry in section.items()}

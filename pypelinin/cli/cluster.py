@@ -15,6 +15,7 @@ from pypelinin.executor import Executor
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
 from pypelinin.running import run_with
+from pypelinin.runtime.access import AccessSpec, named
 from pypelinin.runtime.places import nearest_cluster
 
 
@@ -24,10 +25,11 @@ class Cluster:
         with Cluster() as cluster:
             print(cluster.run(Job(add, args=(1, 2))))
 
-    Which: *api*, else that of the nearest `pypelinin.toml` or `PYPELININ_API`, else the one that
-    this user has running here. Only if there is none a Router, a Pipeliner and a Broker with
-    *slots* slots, *workers*, *store* and *store_configuration* are started; what was accepted
-    is gone with them unless there is a *journal* directory. `started` says which it was.
+    Which: *api*, else that of the nearest `pypelinin.toml` or `PYPELININ_API`, else that of an
+    access file (*access*, `PYPELININ_ACCESS`), else the one that this user has running here. Only
+    if there is none a Router, a Pipeliner and a Broker with *slots* slots, *workers*, *store* and
+    *store_configuration* are started; what was accepted is gone with them unless there is a
+    *journal* directory. `started` says which it was.
 
     Raises Unreachable if the cluster that is named does not answer, ClusterError if one cannot
     be started.
@@ -42,20 +44,26 @@ class Cluster:
         store: str | None = None,
         store_configuration: Mapping[str, Any] | None = None,
         journal: str | Path | None = None,
+        access: AccessSpec = None,
     ) -> None:
         self.api = api or ""
+        self._access = access
         self.started = False
         self._own = (list(workers), store, store_configuration, slots, journal)
         self._stack = contextlib.ExitStack()
         self._manager: PipelineManager | None = None
 
     def __enter__(self) -> Self:
-        self.api = self.api or _named()
+        access = self._access
+        if not self.api:
+            self.api, access = _named(access)
         with contextlib.ExitStack() as stack:
             if not self.api:
-                self.api = stack.enter_context(LocalCluster(*self._own)).api
+                own = stack.enter_context(LocalCluster(*self._own))
+                self.api, access = own.api, own.access
                 self.started = True
-            self._manager = stack.enter_context(PipelineManager(self.api))
+            self._access = access
+            self._manager = stack.enter_context(PipelineManager(self.api, access=access))
             self._manager.configuration()
             self._stack = stack.pop_all()
         return self
@@ -86,13 +94,16 @@ class Cluster:
 
     def executor(self, max_workers: int | None = None, **options: Any) -> Executor:
         """An `Executor` on this cluster; its owner shuts it down before the block ends."""
-        return Executor(max_workers, api=self.api, **options)
+        return Executor(max_workers, api=self.api, access=self._access, **options)
 
 
-def _named() -> str:
-    """The address of the cluster that settings name or this user has running; "" if none."""
+def _named(access: AccessSpec) -> tuple[str, AccessSpec]:
+    """The cluster that settings name or this user has running, and the key for it; "" if none."""
     loaded = settings.load({})
+    given = loaded["access"] if access is None else access
     if loaded.origin("api") != "default":
-        return str(loaded["api"])
+        return str(loaded["api"]), given
+    if (key := named(given)) is not None and key.api:
+        return key.api, given
     found = nearest_cluster(Path.cwd())
-    return found.api if found else ""
+    return (found.api, given or found.access) if found else ("", given)

@@ -27,6 +27,7 @@ router_option = click.option(
 )
 @options.journal_option
 @options.synchronous_option
+@options.keys_option
 @options.insecure_option
 @options.store_options_option
 @options.monitoring_option
@@ -47,15 +48,17 @@ def router(**flags: Any) -> None:
 
 @options.verb("pipeliner", epilog=which.ORDER)
 @router_option
+@options.access_option
 @options.logging_options
-def pipeliner(api: str | None, **flags: Any) -> None:
+def pipeliner(api: str | None, access: str | None, **flags: Any) -> None:
     """Knows the order of jobs. Any number of them may run, and any of them may die."""
     loaded = settings.load(flags)
-    serve("pipeliner", loaded, api=router_address(api))
+    serve("pipeliner", loaded, **router_address(api, access))
 
 
 @options.verb("broker", epilog=f"{which.ORDER}\n\n{settings.ORDER}")
 @router_option
+@options.access_option
 @options.workers_option
 @options.store_option
 @options.store_options_option
@@ -82,7 +85,7 @@ def pipeliner(api: str | None, **flags: Any) -> None:
 )
 @click.option("--name", metavar="NAME", help="Of this node.  [default: its host name]")
 @options.logging_options
-def broker(api: str | None, name: str | None, **flags: Any) -> None:
+def broker(api: str | None, access: str | None, name: str | None, **flags: Any) -> None:
     """Runs jobs on this machine with the workers of some modules.
 
     SIGTERM or Ctrl-C: finish what runs, take nothing new. Once more: stop at once.
@@ -95,12 +98,14 @@ def broker(api: str | None, name: str | None, **flags: Any) -> None:
     flags["resources"] = settings.options(flags["resources"], "--resource")
     loaded = settings.load(flags)
     own = loaded["store_configuration"] or None
-    serve("broker", loaded, api=router_address(api), name=name, own_store_configuration=own)
+    more = router_address(api, access)
+    serve("broker", loaded, **more, name=name, own_store_configuration=own)
 
 
-def router_address(flag: str | None) -> str:
-    """The Router of a daemon, found as for every other command."""
-    return which.Reach(flag, None, quiet=False).target().api
+def router_address(api: str | None, access: str | None) -> dict[str, str]:
+    """The Router of a daemon and the key for it, found as for every other command."""
+    found = which.Reach(api, None, quiet=False, access=access).target()
+    return {"api": found.api, "access": found.access}
 
 
 def serve(role: str, loaded: Settings, **more: Any) -> None:

@@ -125,7 +125,7 @@ class Keeper:
                 marks[role] = ProcessMark.of(daemon.process.pid)
         return RunningCluster(
             self._journal, supervisor.api, supervisor.broadcast, self._started_at, self._log,
-            ProcessMark.of(os.getpid()), marks,
+            ProcessMark.of(os.getpid()), marks, supervisor.access,
         )  # fmt: skip
 
     def _write(self) -> None:

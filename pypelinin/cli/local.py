@@ -36,8 +36,9 @@ class LocalCluster:
     before `sys.path` where the workers are looked for. What workers print is dropped unless
     *show_output*.
 
-    Inside the block `api`, `broadcast` and `nodes` say what runs. A daemon that dies is started
-    again. Entering raises PypelininError if a daemon cannot start, and says why.
+    Inside the block `api`, `broadcast`, `access` (if it has keys) and `nodes` say what runs. A
+    daemon that dies is started again. Entering raises PypelininError if a daemon cannot start, and
+    says why.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class LocalCluster:
         path: Sequence[str] = (),
         show_output: bool = False,
     ) -> None:
-        self.api = self.broadcast = ""
+        self.api = self.broadcast = self.access = ""
         self.nodes: list[LocalNode] = []
         self._journal = journal
         self._show_output = show_output
@@ -88,6 +89,7 @@ class LocalCluster:
 
             self.nodes = [LocalNode(node.name, node.slots) for node in brokers(supervisor)]
             self.api, self.broadcast = supervisor.api, supervisor.broadcast
+            self.access = supervisor.access
             self._thread = threading.Thread(target=supervisor.watch, name="keeper", daemon=True)
             self._thread.start()
             self._stack = stack.pop_all()

@@ -40,10 +40,19 @@ def verb(name: str, epilog: str = "", **settings: Any) -> Callable[[Callable[...
     return click.command(name, cls=Verb, epilog=epilog or None, **settings)
 
 
+access_option = click.option(
+    "--access", metavar="FILE", help="Your access file, for a Router that has keys."
+)
+keys_option = click.option(
+    "--keys", metavar="DIR", help="Where the Router's keys are.  [default: keys in the journal]"
+)
+
+
 def reach(function: F) -> F:
-    """--api, --deadline and --quiet, given to the command as one `Reach`."""
+    """--api, --access, --deadline and --quiet, given to the command as one `Reach`."""
 
     @click.option("--api", metavar="tcp://HOST:PORT", help="The Router to speak to.")
+    @access_option
     @click.option(
         "--deadline", type=click.FloatRange(min=0.01), metavar="S",
         help="Seconds the Router has for an answer.  [default: 10]",
@@ -51,9 +60,10 @@ def reach(function: F) -> F:
     @click.option("-q", "--quiet", is_flag=True, help="Do not say which cluster it is.")
     @functools.wraps(function)
     def with_reach(
-        *arguments: Any, api: str | None, deadline: float | None, quiet: bool, **options: Any
-    ) -> Any:
-        return function(*arguments, reach=Reach(api, deadline, quiet), **options)
+        *arguments: Any, api: str | None, access: str | None, deadline: float | None, quiet: bool,
+        **options: Any,
+    ) -> Any:  # fmt: skip
+        return function(*arguments, reach=Reach(api, deadline, quiet, access), **options)
 
     return with_reach  # type: ignore[return-value]
 

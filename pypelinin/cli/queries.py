@@ -182,7 +182,7 @@ def status(reach: Reach, run: str | None, as_json: bool) -> None:
     target = reach.target(as_json)
     from pypelinin.cli import documents, which
 
-    with which.connect(target.api, reach.deadline_s) as manager:
+    with which.connect(target.api, reach.deadline_s, target.access) as manager:
         if run is None:
             document = documents.cluster(manager.cluster(), target.api)
         else:

@@ -23,7 +23,7 @@ def brokers(supervisor: Supervisor, every: bool = False) -> list[NodeStatus]:
     wanted = [role for role in supervisor.daemons if role.startswith("broker")]
     found: list[NodeStatus] = []
     until = time.monotonic() + JOIN_S
-    with PipelineManager(supervisor.api, deadline_s=ASK_S) as manager:
+    with PipelineManager(supervisor.api, deadline_s=ASK_S, access=supervisor.access) as manager:
         while time.monotonic() < until:
             supervisor.check_started()
             try:

@@ -49,19 +49,19 @@ def run(reach: Reach, file: str, arguments: tuple[str, ...], local: bool, **flag
             click.echo("its own workers, store and slots are used (--local: those given)", err=True)
         with reach.manager(quiet=True) as manager:
             manager.configuration()
-        return script(file, arguments, target.api)
+        return script(file, arguments, target.api, target.access)
     from pypelinin.cli.local import LocalCluster
 
     with LocalCluster(
         loaded["workers"], loaded["store"], loaded["store_configuration"], loaded["slots"],
         path=[str(Path(file).resolve().parent)], show_output=True,
     ) as cluster:  # fmt: skip
-        return script(file, arguments, cluster.api)
+        return script(file, arguments, cluster.api, cluster.access)
 
 
-def script(file: str, arguments: tuple[str, ...], api: str) -> int:
+def script(file: str, arguments: tuple[str, ...], api: str, access: str = "") -> int:
     """Run *file* as Python would; returns its exit code as a shell would tell it."""
-    environment = {**os.environ, "PYPELININ_API": api}
+    environment = {**os.environ, "PYPELININ_API": api, "PYPELININ_ACCESS": access}
     command = [sys.executable, file, *arguments]
     with subprocess.Popen(command, env=environment) as process, signals_to(process):
         code = process.wait()

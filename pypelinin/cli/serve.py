@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pypelinin.cli.addresses import host_port
+from pypelinin.cli.addresses import listening
 from pypelinin.config import Limits
 from pypelinin.runtime.daemons import Pipeliner, Router
 from pypelinin.runtime.node import Broker
@@ -63,10 +63,11 @@ def router(values: Mapping[str, Any]) -> Router:
         "journal": values["journal"],
         "synchronous": values["synchronous"],
         "insecure": values["insecure"],
+        "keys": values["keys"],
     }
     return Router(
-        host_port(values["api"], "api", free_port=True),
-        host_port(values["broadcast"], "broadcast", free_port=True),
+        listening(values["api"], "api"),
+        listening(values["broadcast"], "broadcast"),
         config,
         logging.getLogger("Router"),
         limits=Limits(logs_bytes_max=max(0, values["logs_bytes"])),
@@ -74,7 +75,7 @@ def router(values: Mapping[str, Any]) -> Router:
 
 
 def pipeliner(values: Mapping[str, Any]) -> Pipeliner:
-    return Pipeliner(values["api"], logger=logging.getLogger("Pipeliner"))
+    return Pipeliner(values["api"], logger=logging.getLogger("Pipeliner"), access=values["access"])
 
 
 def resources(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,4 +104,5 @@ def broker(values: Mapping[str, Any]) -> Broker:
         affinity=values["affinity"],
         store_configuration=values.get("own_store_configuration"),
         limits=Limits(log_bytes_max=max(0, values["log_bytes"])),
+        access=values["access"],
     )

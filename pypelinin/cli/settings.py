@@ -14,11 +14,12 @@ from typing import Any
 
 import click
 
-from pypelinin.cli.addresses import host_port
-from pypelinin.config import Settings, merge
+from pypelinin.cli.addresses import listening
+from pypelinin.config import Setting, Settings, merge
 from pypelinin.errors import DefinitionError
 
 FILE_NAME = "pypelinin.toml"
+PATHS = ("journal", "keys", "access")
 ORDER = """\
 Settings are taken from the flag, then the environment (PYPELININ_SLOTS, PYPELININ_WORKERS, ...),
 then the nearest pypelinin.toml (here or in a directory above), then the default;
@@ -48,17 +49,23 @@ def read_file(directory: Path) -> tuple[str, str]:
 def load(flags: Mapping[str, Any]) -> Settings:
     """All settings. Raises UsageError that names the place of what is wrong.
 
-    A journal named in the file is relative to the file, else to the working directory.
+    A path in the file is relative to the file, else to the working directory.
     """
     text, path = read_file(Path.cwd())
     try:
         settings = merge(flags, os.environ, text, path)
     except DefinitionError as error:
         raise click.UsageError(str(error)) from None
-    journal = settings.values["journal"]
-    base = Path(path).parent if path and journal.origin == path else Path.cwd()
-    absolute = replace(journal, value=str((base / journal.value).absolute()))
-    return Settings({**settings.values, "journal": absolute})
+    paths = {name: _absolute(settings, name, path) for name in PATHS}
+    return Settings({**settings.values, **paths})
+
+
+def _absolute(settings: Settings, name: str, path: str) -> Setting:
+    setting = settings.values[name]
+    if not setting.value and name != "journal":
+        return setting
+    base = Path(path).parent if path and setting.origin == path else Path.cwd()
+    return replace(setting, value=str((base / setting.value).absolute()))
 
 
 def check_binds(settings: Settings) -> None:
@@ -66,7 +73,7 @@ def check_binds(settings: Settings) -> None:
     for name in ("api", "broadcast"):
         origin = settings.origin(name)
         try:
-            host_port(settings[name], f"{name} ({origin})", free_port=True)
+            listening(settings[name], f"{name} ({origin})")
         except DefinitionError as error:
             raise click.UsageError(str(error)) from None
 

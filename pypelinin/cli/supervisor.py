@@ -21,6 +21,7 @@ from typing import IO, Any
 from pypelinin.cli.addresses import reachable
 from pypelinin.cli.supervision import rebuilt, send
 from pypelinin.errors import ClusterError, DefinitionError, PypelininError
+from pypelinin.runtime.keys import OWN, OWN_ADMIN, directory_of, own_key, ring_of
 
 SUPERVISED = "pypelinin.cli.supervised"
 ROLES = ("router", "broker", "pipeliner")
@@ -126,6 +127,8 @@ class Supervisor:
         _checked_plain(values)
         self.values = {"path": [], **values}
         self.api = self.broadcast = ""
+        self.access = ""
+        """The access file of who starts this, if the Router has keys."""
         self.daemons: dict[str, KeptDaemon] = {}
         self.failures: dict[str, PypelininError] = {}
         """Why the far daemons that are not there could not start."""
@@ -149,6 +152,9 @@ class Supervisor:
         try:
             for role in self._roles:
                 self.daemons[role] = KeptDaemon(role, self._output)
+            self.access = self._own_key(*OWN_ADMIN)
+            for role in (*self._roles[1:], *self._far):
+                self._own_key(*OWN[role.split()[0]])  # before the Router looks at them
             self.daemons["router"].configure(self.values)
             ready = self._ready(self.daemons["router"], time.monotonic() + READY_S)
             self.api = reachable(ready["api"], "the Router")
@@ -168,7 +174,16 @@ class Supervisor:
         self.daemons[role].configure(self._values_for(role))
 
     def _values_for(self, role: str) -> dict[str, Any]:
-        return self.values if role == "router" else {**self.values, "api": self.api}
+        if role == "router":
+            return self.values
+        return {**self.values, "api": self.api, "access": self._own_key(*OWN[role.split()[0]])}
+
+    def _own_key(self, name: str, role: str) -> str:
+        """The access file of one of ours; "" if the Router has no keys."""
+        given, journal = self.values.get("keys") or "", self.values["journal"]
+        if ring_of(given, journal) is None:
+            return ""
+        return own_key(directory_of(given, journal), name, role)
 
     def _ready(self, daemon: KeptDaemon, until: float) -> dict[str, str]:
         """What *daemon* says of itself once it is ready."""

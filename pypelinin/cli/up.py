@@ -42,6 +42,7 @@ LOOK_S = 0.02
     help=f"Where the Router listens.  [default: {DEFAULT_API}, any free port if that is taken]",
 )
 @click.option("--broadcast", metavar="tcp://HOST:PORT", help="Where it broadcasts.")
+@options.keys_option
 @options.insecure_option
 @options.synchronous_option
 @options.monitoring_option
@@ -192,7 +193,9 @@ def show(document: Mapping[str, Any], as_json: bool) -> None:
     for node in document.get("nodes", []):
         click.echo(f"Broker {node['name']}: {node['slots']} slots, {', '.join(node['workers'])}")
     click.echo(f"journal {journal}" + (f", log {document['log']}" if document["log"] else ""))
-    if api != DEFAULT_API:
+    if document.get("access"):
+        click.echo(f"for programs: export PYPELININ_ACCESS={document['access']}")
+    if api != DEFAULT_API or document.get("access"):
         click.echo(f"for programs: export PYPELININ_API={api}")
     where = "" if journal == str(Path(DEFAULTS["journal"]).absolute()) else f" --journal {journal}"
     stop = f"`pypelinin down{where}`"

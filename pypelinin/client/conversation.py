@@ -11,6 +11,7 @@ from pypelinin.client.results import Outcome
 from pypelinin.client.verdicts import refusal_error
 from pypelinin.config import Limits
 from pypelinin.errors import PypelininError
+from pypelinin.runtime.access import AccessSpec
 from pypelinin.wire import messages
 from pypelinin.wire.codec import Blobs
 from pypelinin.wire.definitions import Place
@@ -22,9 +23,14 @@ class Conversation(Requests):
     """Only `wake` may be called from other threads."""
 
     def __init__(
-        self, api: str | None = None, *, limits: Limits | None = None, port: Port | None = None
+        self,
+        api: str | None = None,
+        *,
+        limits: Limits | None = None,
+        port: Port | None = None,
+        access: AccessSpec = None,
     ) -> None:
-        super().__init__(api, limits=limits, port=port)
+        super().__init__(api, limits=limits, port=port, access=access)
         self._peer.let_wake()
         self._added: dict[int, str] = {}
         self._fetching: dict[int, str] = {}
@@ -56,6 +62,8 @@ class Conversation(Requests):
         self._perform([*commands, *self._client.poll(now, POLL_S)])
         self._peer.flush()
         self._take_added()
+        if self._client.outcomes and (refusal := self._client.refusal) is not None:
+            raise refusal_error(refusal)
         if self._client.outcomes and now - self._client.heard_at > self.limits.client_silence_s:
             raise self._unreachable(now - self._client.heard_at)
 

@@ -33,6 +33,7 @@ from pypelinin.graph.needs import Memory, checked_needs
 from pypelinin.growth import pack_growth
 from pypelinin.ids import new_id
 from pypelinin.pipeline import Pipeline
+from pypelinin.runtime.access import AccessSpec
 from pypelinin.runtime.values import pack_value
 from pypelinin.wire import messages
 from pypelinin.wire.codec import Blobs, Record
@@ -57,8 +58,10 @@ class PipelineManager(LogRequests):
 
     Without *api* that is `PYPELININ_API`, else what this user started with `pypelinin up`,
     else tcp://127.0.0.1:5555. *broadcast* is optional; if given it must be the Router's.
-    *deadline_s* bounds every request (10 s). Raises Unreachable if nobody answers in that
-    time, VersionMismatch if the Router speaks another protocol.
+    *access* is the access file for a Router with keys, "" for none; if not given it is that of
+    `PYPELININ_ACCESS`. *deadline_s* bounds every request (10 s). Raises Unreachable if nobody
+    answers in that time, Refused if the Router does not take our key, VersionMismatch if it
+    speaks another protocol.
     """
 
     def __init__(
@@ -69,8 +72,9 @@ class PipelineManager(LogRequests):
         deadline_s: float | None = None,
         limits: Limits | None = None,
         port: Port | None = None,
+        access: AccessSpec = None,
     ) -> None:
-        super().__init__(api, broadcast, deadline_s, limits, port)
+        super().__init__(api, broadcast, deadline_s, limits, port, access)
         self._pipelines: dict[str, Pipeline] = {}
         self._doubles: dict[str, list[Pipeline]] = {}
         self._open: dict[int, int] = {}

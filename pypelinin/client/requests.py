@@ -19,6 +19,7 @@ from pypelinin.cluster.member import Reconnect
 from pypelinin.config import DEFAULT_API, VERSION, Limits
 from pypelinin.errors import ClusterError, DefinitionError, Unreachable
 from pypelinin.machine import Command, Event
+from pypelinin.runtime.access import Access, AccessSpec, named
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.places import nearest_cluster
 from pypelinin.runtime.sockets import PeerSocket
@@ -30,10 +31,21 @@ from pypelinin.wire.definitions import NO_PLACE
 R = TypeVar("R", bound=Record)
 
 
-def _running() -> str | None:
-    """The address of the cluster that `pypelinin up` keeps running for this user."""
+def way_to(api: str | None, access: AccessSpec) -> tuple[str, Access | None]:
+    """The Router that is meant, and the key for it.
+
+    *api*, else that of *access*, else of the environment, else the cluster that `pypelinin up`
+    keeps running for this user, by its own key.
+    """
+    key = named(access)
+    if known := api or (access and key and key.api):
+        return known, key
+    if known := os.environ.get("PYPELININ_API") or (key and key.api):
+        return known, key
     found = nearest_cluster(Path.cwd())
-    return found.api if found else None
+    if found is None:
+        return DEFAULT_API, key
+    return found.api, key or named(found.access)
 
 
 class Port(Protocol):
@@ -72,16 +84,16 @@ class Requests:
         deadline_s: float | None = None,
         limits: Limits | None = None,
         port: Port | None = None,
+        access: AccessSpec = None,
     ) -> None:
-        known = "" if port else api or os.environ.get("PYPELININ_API") or _running()
-        self.api = known if known is not None else DEFAULT_API
+        self.api, self._access = ("", None) if port else way_to(api, access)
         self.broadcast = broadcast
         self.limits = limits or Limits()
         self._deadline_s = self.limits.client_deadline_s if deadline_s is None else deadline_s
         self._submitter = _submitter()
         self._client = Client(self.limits)
         self._functions: Functions | None = None
-        self._peer: Port = port or PeerSocket(self.api)
+        self._peer: Port = port or PeerSocket(self.api, self._access)
         self._configuration: messages.Configuration | None = None
         self._values: Values | None = None
 
@@ -99,7 +111,7 @@ class Requests:
         """How large values get to the cluster and back."""
         if self._values is None:
             host = urlsplit(self.api).hostname or "127.0.0.1"
-            self._values = Values(self._handshake().place or NO_PLACE, host)
+            self._values = Values(self._handshake().place or NO_PLACE, host, self._access or "")
         return self._values
 
     def close(self) -> None:
@@ -188,6 +200,8 @@ class Requests:
             self._perform(commands)
             self._peer.flush()
             self._take_news()
+            if poll_s is not None and (refusal := self._client.refusal) is not None:
+                raise refusal_error(refusal)
             if done() or (until is not None and now >= until):
                 return
             silence = now - max(self._client.heard_at, silent_since)

@@ -161,14 +161,19 @@ class Broker:
     def _received(self, envelope: Envelope, now: float) -> list[Command]:
         if isinstance(envelope.message, Configuration):
             return self._configure(envelope.message, now)
-        if not self._configured and isinstance(envelope.message, Refused):
+        if isinstance(envelope.message, Refused):
             refusal = envelope.message.refusal
-            return [Stop(f"{refusal.what} {refusal.remedy}".strip())]
+            if not self._configured or self.member.is_hopeless(refusal):
+                return [Stop(f"{refusal.what} {refusal.remedy}".strip())]
         message, commands = self.member.receive(envelope, now)
         if self.member.link is not None:
             safe = self.member.link.sent - self.member.link.unacknowledged
             self._acknowledged(safe)
             commands += self.courier.acknowledged(safe)
+        return commands if message is None else commands + self._obey(message, now)
+
+    def _obey(self, message: Record, now: float) -> list[Command]:
+        commands: list[Command] = []
         match message:
             case JobsOut():
                 self._take(message)

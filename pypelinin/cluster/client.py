@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pypelinin.cluster.events import Malformed, Received, Send
 from pypelinin.cluster.member import ROUTER, Reconnect
+from pypelinin.cluster.roles import KEY_CODES
 from pypelinin.config import Limits
 from pypelinin.machine import Command, Event, record
 from pypelinin.wire.codec import Envelope, Record
@@ -60,6 +61,8 @@ class Client:
         self.told: dict[str, None] = {}
         """Followed runs of which there is something new in `outcomes`."""
         self.heard_at = 0.0
+        self.refusal: Refusal | None = None
+        """Why the Router takes nothing of our key, for who only waits for news."""
         self._next = first_request
         self._pending: dict[int, _Pending] = {}
         self._poll_at = 0.0
@@ -110,6 +113,7 @@ class Client:
         return self._due(now)
 
     def _received(self, message: Record, now: float) -> None:
+        self._note_refusal(message)
         if isinstance(message, PipelineFinished):
             self._learn(message.runs)
             return
@@ -135,6 +139,12 @@ class Client:
             self._polls.discard(number)
         else:
             self.answers[number] = message
+
+    def _note_refusal(self, message: Record) -> None:
+        if not isinstance(message, Refused):
+            self.refusal = None
+        elif message.refusal.code in KEY_CODES:
+            self.refusal = message.refusal
 
     def _take(self, told: Outcomes) -> None:
         known = self.outcomes.get(told.run)

@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 from pypelinin.cluster.events import Say, Send
 from pypelinin.cluster.link import Link
+from pypelinin.cluster.roles import KEY_CODES
 from pypelinin.config import Limits
 from pypelinin.machine import Command, record
 from pypelinin.wire.codec import Envelope, Record
+from pypelinin.wire.definitions import Refusal
 from pypelinin.wire.messages import Ping, Refused, Rejoin, Wait, Welcome
 
 ROUTER = b""
@@ -48,6 +50,10 @@ class Member:
     def joined(self) -> bool:
         return self.link is not None
 
+    def is_hopeless(self, refusal: Refusal) -> bool:
+        """Whether it was never welcomed, and with its key never will be."""
+        return not self.cluster and refusal.code in KEY_CODES
+
     def deadline(self) -> float:
         return self._hello_at if self.link is None else self._ping_at
 
@@ -81,9 +87,11 @@ class Member:
         if isinstance(message, Welcome):
             return self._welcomed(message, now)
         if isinstance(message, Refused):
+            known = self.refusal == message.refusal.what
             self.link, self.refusal = None, message.refusal.what
             self._hello_at = now + self.limits.heartbeat_interval_s
-            return None, [Say("error", f"{message.refusal.what} {message.refusal.remedy}")]
+            text = f"{message.refusal.what} {message.refusal.remedy}"
+            return None, [] if known else [Say("error", text)]
         if isinstance(message, Wait):
             self._heard_at = now
             self._hello_at = now + message.retry_ms / 1000

@@ -30,6 +30,7 @@ from pypelinin.wire.messages import (
     Leave,
     PipelineSettled,
     Ready,
+    Refused,
     Settled,
     SettledRun,
     Welcome,
@@ -173,6 +174,9 @@ class Pipeliner:
                 commands.append(Say("error", text) if self.member.cluster else Stop(text))
             if not isinstance(event, Received):
                 continue
+            found = event.envelope.message
+            if isinstance(found, Refused) and self.member.is_hopeless(found.refusal):
+                return [*commands, Stop(f"{found.refusal.what} {found.refusal.remedy}".strip())]
             message, more = self.member.receive(event.envelope, now)
             commands += more
             if isinstance(message, Welcome):

@@ -222,8 +222,9 @@ class Slot:
         """
         os.environ.update(environment or {})
         context.granted(cores, devices or {})
-        *place, host = values
-        self.values = Values(ValuePlace(*place), host)
+        place, (host, access) = values[:5], [*values[5:], "", ""][:2]
+        self.values = Values(ValuePlace(*place), host, access)
+        os.environ.pop("PYPELININ_ACCESS", None)  # its Broker's, and no job's
         sys.path[:] = path + [entry for entry in sys.path if entry not in path]
         self.configuration = configuration
         try:

@@ -41,11 +41,13 @@ from pypelinin.cluster.events import (
 from pypelinin.cluster.member import Reconnect
 from pypelinin.cluster.pipeliner import Pipeliner as PipelinerMachine
 from pypelinin.cluster.router import Router as RouterMachine
-from pypelinin.config import DEFAULTS, VERSION, Limits
+from pypelinin.config import DEFAULT_API, DEFAULTS, VERSION, Limits
 from pypelinin.errors import BadMessage, ClusterError, DefinitionError, VersionMismatch
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event, Machine
+from pypelinin.runtime.access import Access, AccessSpec, named
 from pypelinin.runtime.descriptors import demand_for_router
+from pypelinin.runtime.door import door_of
 from pypelinin.runtime.journal import SYNCHRONOUS, Journal
 from pypelinin.runtime.log_files import LogFiles
 from pypelinin.runtime.loop import READ, Loop, Waitable, World
@@ -55,7 +57,7 @@ from pypelinin.runtime.values import check_plain
 from pypelinin.wire.codec import Envelope
 from pypelinin.wire.rows import unpack_image, unpack_row
 
-HostPort = tuple[str, int]
+HostPort = tuple[str, int] | str
 TELL_S = 0.005
 """The machine learns of a commit with the next event, or after so long."""
 
@@ -95,7 +97,10 @@ class Daemon:
         self.logger.info("Stopped")
 
     def _say(self, command: Say) -> None:
-        self.logger.log(getattr(logging, command.level.upper()), command.text)
+        self._log(command.level, command.text)
+
+    def _log(self, level: str, text: str) -> None:
+        self.logger.log(getattr(logging, level.upper()), text)
 
 
 # --- Router ----------------------------------------------------------------------------
@@ -145,8 +150,9 @@ class _RouterWorld:
             events.append(room)
         if self._sockets.blocked:
             self._sockets.flush()
+        self._sockets.watch()
         self._values.watch(now)
-        if said := self._sockets.door.look(now):
+        if said := self._sockets.gate.look(now):
             self._daemon.logger.warning(said)
         if self._sockets.api in ready:
             events.extend(self._sockets.receive())
@@ -220,10 +226,12 @@ class _RouterWorld:
 class Router(Daemon):
     """The one authority of a cluster.
 
-    *api_host_port* and *broadcast_host_port* are where to bind (port 0: any free one).
+    *api_host_port* and *broadcast_host_port* are where to bind (port 0: any free one); for one
+    machine also "ipc:///PATH" in a directory that only its user can enter.
     *config*: "store" (keyword arguments of every StoreClass) and "monitoring interval"
     (seconds, 0: off) go to the Brokers; "journal" (a directory), "synchronous" ("full" or
-    "normal") and "insecure" (bind beyond loopback) are the Router's own.
+    "normal"), "keys" (the directory of keys; else `keys` in the journal's, if there are some) and
+    "insecure" (bind beyond loopback without keys) are the Router's own.
     """
 
     role = "router"
@@ -256,7 +264,11 @@ class Router(Daemon):
         Journal)."""
         demand_for_router()
         insecure = bool(self.config.get("insecure", False))
-        sockets = RouterSockets(self._api, self._broadcast, insecure)
+        keys = str(self.config.get("keys") or "")
+        door = door_of(keys, self.journal, self._log)
+        if door is not None:
+            door.changed = self._wake
+        sockets = RouterSockets(self._api, self._broadcast, insecure, door)
         self.api, self.broadcast = sockets.api_address, sockets.broadcast_address
         holder = f"pid {os.getpid()} on {socket.gethostname()}, {self.api}"
         try:
@@ -265,7 +277,8 @@ class Router(Daemon):
             sockets.close()
             raise
         interval = sys.getswitchinterval()
-        values = ServedValues(self.journal / "values", host_of(self.api))
+        served_keys = None if door is None else door.ring.directory
+        values = ServedValues(self.journal / "values", host_of(self.api), served_keys)
         try:
             machine, first = self._recover(journal)
             machine.place = values.start(machine.state.cluster, self._synchronous == "full")
@@ -280,6 +293,7 @@ class Router(Daemon):
         world = self._world = _RouterWorld(self, sockets, journal, values, logs)
         self.logger.info(
             f"Router {VERSION}: API {self.api}, broadcast {self.broadcast}, journal {self.journal}"
+            + ("" if door is None else f", {len(door.ring.holders)} keys")
         )
         sys.setswitchinterval(0.0005)  # the journal's thread must not hold the loop up
         try:
@@ -287,6 +301,10 @@ class Router(Daemon):
         finally:
             sys.setswitchinterval(interval)
             world.close()
+
+    def _wake(self) -> None:
+        if (loop := self._loop) is not None:
+            loop.wake()
 
     @property
     def is_stopping(self) -> bool:
@@ -354,7 +372,14 @@ def host_of(address: str) -> str:
     return urlsplit(address).hostname or "127.0.0.1"
 
 
+def router_of(api: str | None, access: Access | None) -> str:
+    """Where a member finds its Router."""
+    return api or (access.api if access else "") or DEFAULT_API
+
+
 def _tcp(host_port: HostPort) -> str:
+    if isinstance(host_port, str):
+        return host_port
     host, port = host_port
     return f"tcp://{host}:{port}" if port else f"tcp://{host}:*"
 
@@ -370,14 +395,15 @@ class MemberWorld:
         self._peer = peer
 
     def waitables(self, now: float) -> list[Waitable]:
-        return [(self._peer.socket, self._peer.interest)]
+        return self._peer.waitables
 
     def deadline(self) -> float | None:
         return None
 
     def collect(self, now: float, ready: Container[object]) -> list[Event]:
         self._peer.flush()
-        return list(self._peer.receive()) if self._peer.socket in ready else []
+        heard = any(socket in ready for socket, _ in self._peer.waitables)
+        return list(self._peer.receive()) if heard else []
 
     def perform(self, commands: Sequence[Command], now: float) -> Sequence[Event]:
         for command in commands:
@@ -396,26 +422,32 @@ class MemberWorld:
 
 
 class Pipeliner(Daemon):
-    """Plans runs for the Router at *api*. *broadcast* is accepted for the original's sake."""
+    """Plans runs for the Router at *api*. *broadcast* is accepted for the original's sake.
+
+    *access* is an access file (role pipeliner), `PYPELININ_ACCESS` if not given; it knows the
+    Router's address, too.
+    """
 
     role = "pipeliner"
 
     def __init__(
         self,
-        api: str = "tcp://localhost:5555",
+        api: str | None = None,
         broadcast: str | None = None,
         logger: logging.Logger | None = None,
         *,
+        access: AccessSpec = None,
         limits: Limits | None = None,
     ) -> None:
         super().__init__(logger, limits)
-        self.api, self.broadcast = api, broadcast
+        self.access = named(access)
+        self.api, self.broadcast = router_of(api, self.access), broadcast
 
     def start(self) -> None:
         """Serve until stopped; goes on trying while no Router answers."""
         incarnation = new_id(os.urandom)
         name = f"{socket.gethostname()}-{os.getpid()}-{incarnation[:4]}"
-        world = MemberWorld(self, PeerSocket(self.api))
+        world = MemberWorld(self, PeerSocket(self.api, self.access))
         self.logger.info(f"Pipeliner {name} started, Router at {self.api}")
         try:
             self._run(PipelinerMachine(name, incarnation, self.limits), world)

@@ -120,7 +120,7 @@ def _listeners(ports: list[int]) -> dict[int, socket.socket]:
     return listeners
 
 
-class Door:
+class Gate:
     """Lets nobody new in while there are hardly any files left; who is in stays.
 
     Who comes then is not answered, as by a host that is off, and goes on trying.
@@ -170,7 +170,7 @@ class Door:
             self._turn_away(listener)
 
     def _turn_away(self, listener: socket.socket) -> None:
-        """Whoever waits at the door: each file of the reserve is worth one of them."""
+        """Whoever waits at the gate: each file of the reserve is worth one of them."""
         while True:
             try:
                 listener.accept()[0].close()

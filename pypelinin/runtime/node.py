@@ -23,9 +23,10 @@ from pypelinin.graph.job import checked_labels
 from pypelinin.graph.needs import MEMORY_MIN, checked_resource
 from pypelinin.ids import new_id
 from pypelinin.machine import Command, Event
+from pypelinin.runtime.access import AccessSpec, access_file, named
 from pypelinin.runtime.capacity import capacity_of, cores_here, devices_here, memory_here
 from pypelinin.runtime.claims import Claims, claims_of, cores_granted
-from pypelinin.runtime.daemons import Daemon, MemberWorld, host_of
+from pypelinin.runtime.daemons import Daemon, MemberWorld, host_of, router_of
 from pypelinin.runtime.descriptors import demand_for_slots
 from pypelinin.runtime.evidence import Collector
 from pypelinin.runtime.loop import READ, WRITE, Waitable
@@ -142,6 +143,7 @@ class _BrokerWorld(MemberWorld):
         setup = Setup(
             self._broker.path, self._broker.workers, self._broker.store, configuration,
             place, values_at(self._broker.api), affinity=self._broker.affinity,
+            access=self._broker._access_file,
         )  # fmt: skip
         kept = () if self._claims is None else (self._claims.fd,)
         collector = self._collector if self._daemon.limits.log_bytes_max else None
@@ -170,14 +172,15 @@ class Broker(Daemon):
     those this process may use if not given. *memory*: how much it offers (bytes or "16GB"; what
     is there if not given). *resources*: others by name, a count or a list of indices, as in
     {"gpu": 2, "licence": [7, 9]}; GPUs are found by themselves. *affinity*: each job runs on
-    cores of its own.
+    cores of its own. *access*: an access file (role broker), `PYPELININ_ACCESS` if not given; it
+    knows the Router's address, too.
     """
 
     role = "broker"
 
     def __init__(
         self,
-        api: str = "tcp://localhost:5555",
+        api: str | None = None,
         broadcast: str | None = None,
         store_class: StoreSpec = None,
         workers: str | ModuleType | Iterable[str | ModuleType] = (),
@@ -190,10 +193,12 @@ class Broker(Daemon):
         resources: Mapping[str, int | Sequence[int]] | None = None,
         store_configuration: Mapping[str, Any] | None = None,
         affinity: bool = False,
+        access: AccessSpec = None,
         limits: Limits | None = None,
     ) -> None:
         super().__init__(logger, limits)
-        self.api, self.broadcast = api, broadcast
+        self.access, self._access_file = named(access), access_file(access)
+        self.api, self.broadcast = router_of(api, self.access), broadcast
         self.affinity = affinity
         listed = [workers] if isinstance(workers, (str, ModuleType)) else list(workers)
         self.workers = [w if isinstance(w, str) else w.__name__ for w in listed]
@@ -225,7 +230,7 @@ class Broker(Daemon):
         claim = NodeName(self._name or socket.gethostname())
         capacity = capacity_of(self.slots, self.memory, self.devices)
         claims = claims_of(capacity, self.devices)
-        world = _BrokerWorld(self, PeerSocket(self.api), claim.name, claims)
+        world = _BrokerWorld(self, PeerSocket(self.api, self.access), claim.name, claims)
         machine = BrokerMachine(
             claim.name,
             new_id(os.urandom),

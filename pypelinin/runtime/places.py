@@ -112,6 +112,8 @@ class RunningCluster:
     log: str
     supervisor: ProcessMark
     daemons: dict[str, ProcessMark]
+    access: str = ""
+    """The access file of its user, if it has keys."""
 
 
 class ClusterFile:

@@ -21,8 +21,10 @@ PORT = "port"
 class ServedValues:
     """Files in *directory*; the server is started again if it dies, at the same port."""
 
-    def __init__(self, directory: Path, host: str) -> None:
+    def __init__(self, directory: Path, host: str, keys: Path | None = None) -> None:
+        """With the *keys* of that directory only their holders are served."""
         self._directory = directory
+        self._keys = [] if keys is None else [str(keys)]
         self._host = host
         self._files = ValueFiles(directory)
         self._server: subprocess.Popen[str] | None = None
@@ -62,7 +64,8 @@ class ServedValues:
         host = f"[{self._host}]" if ":" in self._host else self._host
         command = [sys.executable, "-P", "-m", "pypelinin.runtime.value_server"]
         self._server = subprocess.Popen(
-            [*command, str(self._directory), self._probe, f"tcp://{host}:{port}"],
+            [*command, str(self._directory), self._probe, f"tcp://{host}:{port}",
+             *self._keys],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._server.stdout is not None

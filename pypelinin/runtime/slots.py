@@ -111,6 +111,7 @@ class Slots:
         place = setup.place
         values = [
             place.directory, place.probe, place.port, place.durable, place.start, setup.host,
+            setup.access,
         ]  # fmt: skip
         what = [
             setup.path, setup.workers, setup.store, setup.configuration, values, shape.cores,

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -21,11 +22,15 @@ import zmq
 from pypelinin.cluster.events import Malformed, Received
 from pypelinin.errors import BadMessage, ClusterError, DefinitionError, Refused
 from pypelinin.machine import Event
-from pypelinin.runtime.descriptors import CONTEXT_FILES, RESERVE, Door, demand
-from pypelinin.runtime.loop import READ, WRITE
+from pypelinin.runtime.access import Access
+from pypelinin.runtime.descriptors import CONTEXT_FILES, RESERVE, Gate, demand
+from pypelinin.runtime.door import Door
+from pypelinin.runtime.handshakes import Handshakes, mechanism_of, secure
+from pypelinin.runtime.loop import READ, WRITE, Waitable
 from pypelinin.wire.codec import Envelope, WrongProtocol, from_frames, to_frames
-from pypelinin.wire.definitions import FRAME_BYTES_MAX
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Refusal
 from pypelinin.wire.messages import MESSAGES, NAMES, GetConfiguration, JoinBroker, JoinPipeliner
+from pypelinin.wire.messages import Refused as RefusedMessage
 
 OUTBOX_BYTES_MAX = 64 * 1024 * 1024
 QUEUED_MESSAGES_MAX = 100
@@ -68,11 +73,11 @@ def is_loopback(address: str) -> bool:
         return False  # the name of an interface, or "*"
 
 
-def _received(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
+def _received(socket: zmq.Socket[bytes], copy: bool = True) -> Iterator[list[Any]]:
     """Whole messages of a socket that is ready, up to a bound that keeps turns short."""
     for _ in range(MESSAGES_IN_TURN_MAX):
         try:
-            yield socket.recv_multipart(_LAST)
+            yield socket.recv_multipart(_LAST, copy=copy)
         except zmq.Again:
             return
         # asking costs a third of the exception that an empty socket raises
@@ -97,54 +102,118 @@ class _Outbox:
 class RouterSockets:
     """The API socket (ROUTER) and the broadcast (PUB) of a Router.
 
-    Raises DefinitionError for an address beyond loopback unless *insecure*, Refused if
-    the port is taken.
+    With a *door* only holders of its keys get in, and each message is judged there. Raises
+    DefinitionError for an address beyond loopback without keys unless *insecure*, Refused if
+    the port is taken, ClusterError if the self-test of the keys fails.
     """
 
-    def __init__(self, api: str, broadcast: str, insecure: bool) -> None:
-        for address in (api, broadcast):
-            if not insecure and not is_loopback(address):
-                raise DefinitionError(
-                    f"Binding {address} lets every machine that reaches it run code here.",
-                    remedy="Bind 127.0.0.1, or say --insecure (config['insecure'] = True) if "
-                    "the network is yours alone.",
-                )
+    def __init__(self, api: str, broadcast: str, insecure: bool, door: Door | None = None) -> None:
+        self.door = door
         self.context = new_context()
         self.api = self.context.socket(zmq.ROUTER)
         self.broadcast = self.context.socket(zmq.PUB)
-        _tune(self.api)
-        _tune(self.broadcast)
-        self.broadcast.sndhwm = 10_000  # hints are small, and dropped when a listener is slow
-        self.api.backlog = self.broadcast.backlog = RESERVE - 1
-        self.api.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self.api.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._outboxes: dict[bytes, _Outbox] = {}
         self._delimited: dict[bytes, None] = {}
-        self.door = Door([])
+        self._bound = True
+        self.gate = Gate([])
         try:
+            if door is None:
+                for address in (api, broadcast):
+                    check_bind(address, insecure)
+            else:
+                door.open(self.context)
+                door.secure(self.api)
+            _tune(self.api)
+            self.api.backlog = RESERVE - 1
+            self.api.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            self.api.setsockopt(zmq.ROUTER_HANDOVER, 1)
+            self._tune_broadcast()
             self.api_address = _bind(self.api, api)
             self.broadcast_address = _bind(self.broadcast, broadcast)
-            bound = (self.api_address, self.broadcast_address)
-            self.door = Door([port for one in bound if (port := urlsplit(one).port)])
+            self._open_gate()
+            if door is not None:
+                door.self_test(self.api_address)
         except BaseException:
             self.close()
             raise
 
+    def _open_gate(self) -> None:
+        bound = (self.api_address, self.broadcast_address)
+        self.gate = Gate([port for one in bound if (port := urlsplit(one).port)])
+
+    def _tune_broadcast(self) -> None:
+        _tune(self.broadcast)
+        self.broadcast.sndhwm = 10_000  # hints are small, and dropped when a listener is slow
+        self.broadcast.backlog = RESERVE - 1
+        if self.door is not None:
+            self.door.secure(self.broadcast)
+
     def receive(self) -> Iterator[Event]:
         """All messages that are there; call it when the socket is ready."""
+        if self.door is not None:
+            yield from self._receive_known(self.door)
+            return
         for peer, *frames in _received(self.api):
-            if len(frames) > 1 and not frames[0]:  # a REQ socket's delimiter
-                frames.pop(0)
-                if len(self._delimited) < 100_000:
-                    self._delimited[peer] = None
-            try:
-                yield Received(peer, from_frames(MESSAGES, frames))
-            except WrongProtocol as error:
-                yield Malformed(peer, "version", error.what)
-            except BadMessage as error:
-                yield Malformed(peer, "malformed", error.what)
+            yield self._read(peer, frames)
+
+    def _read(self, peer: bytes, frames: list[bytes]) -> Received | Malformed:
+        if len(frames) > 1 and not frames[0]:  # a REQ socket's delimiter
+            frames.pop(0)
+            if len(self._delimited) < 100_000:
+                self._delimited[peer] = None
+        try:
+            return Received(peer, from_frames(MESSAGES, frames))
+        except WrongProtocol as error:
+            return Malformed(peer, "version", error.what)
+        except BadMessage as error:
+            return Malformed(peer, "malformed", error.what)
+
+    def _receive_known(self, door: Door) -> Iterator[Event]:
+        """Messages that their senders' keys allow; who has no right to one is told so."""
+        for parts in _received(self.api, copy=False):
+            peer, *frames = [part.bytes for part in parts]
+            event = self._read(peer, frames)
+            found = door.holder(peer, parts[0])
+            message = event.envelope.message if isinstance(event, Received) else None
+            if message is not None and not isinstance(found, Refusal):
+                found = door.judge(found, message) or found
+            if isinstance(found, Refusal):
+                number = getattr(message, "request", 0)
+                self._post(peer, Envelope(RefusedMessage(number, found)))
+            else:
+                yield event
+
+    def watch(self) -> None:
+        """Learn what became of the keys; whose key ended is told, and hears nothing more."""
+        if self.door is None:
+            return
+        for peer, refusal in self.door.ended():
+            self._outboxes.pop(peer, None)
+            self._post(peer, Envelope(RefusedMessage(0, refusal)))
+        if self.door.lost_somebody:
+            self.door.lost_somebody = False
+            self.gate.close()  # it has a hand on the port, too
+            self.broadcast.close()  # all who listen come again, with their keys
+            self._bound = False
+        if not self._bound:
+            self._bind_broadcast()
+
+    def _bind_broadcast(self) -> None:
+        """Again where it was, as soon as that is free."""
+        self.broadcast = self.context.socket(zmq.PUB)
+        self._tune_broadcast()
+        try:
+            self.broadcast.bind(self.broadcast_address)
+            self._bound = True
+            self._open_gate()
+        except zmq.ZMQError:
+            self.broadcast.close()
 
     def send(self, peer: bytes, envelope: Envelope) -> None:
+        if self.door is None or self.door.may_hear(peer, envelope.message):
+            self._post(peer, envelope)
+
+    def _post(self, peer: bytes, envelope: Envelope) -> None:
         frames = [peer, *([b""] if peer in self._delimited else []), *_frames(envelope)]
         outbox = self._outboxes.get(peer)
         if outbox is None and self._try(frames):
@@ -170,7 +239,8 @@ class RouterSockets:
 
     @property
     def blocked(self) -> bool:
-        return bool(self._outboxes)
+        """Whether something waits that no event announces."""
+        return bool(self._outboxes) or not self._bound
 
     def flush(self) -> None:
         """Try again what slow peers did not take."""
@@ -182,16 +252,50 @@ class RouterSockets:
 
     def publish(self, topic: str, body: bytes) -> None:
         with contextlib.suppress(zmq.Again):
-            _send(self.broadcast, [topic.encode(), body])
+            if self._bound:
+                _send(self.broadcast, [topic.encode(), body])
 
     def close(self) -> None:
-        self.door.close()
+        self.gate.close()
         self.api.close()
         self.broadcast.close()
+        if self.door is not None:
+            self.door.close()
         self.context.term()
 
 
+def check_bind(address: str, insecure: bool) -> None:
+    """Raise DefinitionError if somebody could reach *address* who should not, without a key."""
+    if not insecure and not is_loopback(address):
+        raise DefinitionError(
+            f"Binding {address} lets every machine that reaches it run code here.",
+            remedy="Make keys with `pypelinin keys new`, bind 127.0.0.1, or say --insecure "
+            "(config['insecure'] = True) if the network is yours alone.",
+        )
+    if not address.startswith("ipc://") or address.startswith("ipc://@"):
+        shared = address.startswith("ipc://@")  # abstract: no directory guards it
+    else:
+        shared = not _is_private(os.path.dirname(address.removeprefix("ipc://")) or ".")
+    if shared and not insecure:
+        raise DefinitionError(
+            f"Other users of this machine reach {address}, and could run code as you.",
+            remedy="Put it in a directory that only you can enter (chmod 700), or make keys with "
+            "`pypelinin keys new`.",
+        )
+
+
+def _is_private(directory: str) -> bool:
+    """Whether only this user can enter *directory*."""
+    try:
+        found = os.stat(directory)
+    except OSError:
+        return True  # the bind tells what is wrong
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
 def _bind(socket: zmq.Socket[bytes], address: str) -> str:
+    if address.startswith("ipc://") and mechanism_of(address):  # libzmq would take it away
+        raise Refused(f"The address {address} is taken.", remedy="Choose another path.")
     try:
         socket.bind(address.replace("localhost", "127.0.0.1"))
     except zmq.ZMQError as error:
@@ -216,14 +320,15 @@ def _taken_by(address: str) -> str:
 
 
 class PeerSocket:
-    """A DEALER to the Router at *api*, for members and clients."""
+    """A DEALER to the Router at *api*, for members and clients; with *access* by its key."""
 
-    def __init__(self, api: str) -> None:
+    def __init__(self, api: str, access: Access | None = None) -> None:
+        self.access = access
         self.address = api.replace("localhost", "127.0.0.1")
         self.context = new_context()
         self._outbox = _Outbox()
         self._wake: tuple[int, int] | None = None
-        self.socket = self._connect()
+        self.socket, self._handshakes = self._connect()
 
     def let_wake(self) -> None:
         """From now on `wake` ends a `wait`."""
@@ -236,27 +341,33 @@ class PeerSocket:
             with contextlib.suppress(BlockingIOError):
                 os.write(self._wake[1], b"\0")
 
-    def _connect(self) -> zmq.Socket[bytes]:
+    def _connect(self) -> tuple[zmq.Socket[bytes], Handshakes]:
         socket = self.context.socket(zmq.DEALER)
         _tune(socket)
         socket.setsockopt(zmq.IDENTITY, b"\x01" + os.urandom(11))
         socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing queues for a Router that is not there
         socket.setsockopt(zmq.RECONNECT_IVL, 50)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1_000)
+        handshakes = Handshakes(socket, self.address, self.access)
         try:
+            secure(socket, self.access)
             socket.connect(self.address)
-        except zmq.ZMQError as error:
+        except BaseException as error:
+            handshakes.close()
             socket.close()
             self.context.term()
+            if not isinstance(error, zmq.ZMQError):
+                raise
             raise DefinitionError(
                 f"{self.address!r} is no address ({error.strerror}).",
                 remedy="Write tcp://HOST:PORT.",
             ) from None
-        return socket
+        return socket, handshakes
 
     def reconnect(self) -> None:
+        self._handshakes.close()
         self.socket.close()
-        self.socket = self._connect()
+        self.socket, self._handshakes = self._connect()
 
     def send(self, envelope: Envelope) -> None:
         if isinstance(envelope.message, (JoinBroker, JoinPipeliner, GetConfiguration)):
@@ -284,20 +395,30 @@ class PeerSocket:
     def wait(self, timeout_ms: int) -> bool:
         """Sleep until there is something to receive (or room to send), or the time is over."""
         if self._wake is None:
-            return bool(zmq.zmq_poll([(self.socket, self.interest)], timeout_ms))
+            return bool(zmq.zmq_poll(self.waitables, timeout_ms))
         woken = self._wake[0]
-        found = zmq.zmq_poll([(self.socket, self.interest), (woken, READ)], timeout_ms)
+        found = zmq.zmq_poll([*self.waitables, (woken, READ)], timeout_ms)
         if any(what == woken for what, _ in found):
             os.read(woken, 65536)
         return any(what != woken for what, _ in found)
 
     @property
+    def waitables(self) -> list[Waitable]:
+        """What to wait for: input, news of the handshake, room if something waits to be sent."""
+        return [(self.socket, self.interest), (self._handshakes.socket, READ)]
+
+    @property
     def interest(self) -> int:
-        """What to wait for: always input, and room if something waits to be sent."""
         return READ | WRITE if self._outbox.waiting else READ
 
     def receive(self) -> Iterator[Event]:
-        """All messages that are there; call it when the socket is ready."""
+        """All messages that are there; call it when something of `waitables` is ready.
+
+        That nobody listens to this key is told as if the Router had said so.
+        """
+        refusal = self._handshakes.news()
+        if refusal is not None:
+            yield Received(b"", Envelope(RefusedMessage(0, refusal)))
         for frames in _received(self.socket):
             try:
                 yield Received(b"", from_frames(MESSAGES, frames))
@@ -307,6 +428,7 @@ class PeerSocket:
                 yield Malformed(b"", "malformed", error.what)
 
     def close(self) -> None:
+        self._handshakes.close()
         self.socket.close()
         self.context.term()
         for fd in self._wake or ():

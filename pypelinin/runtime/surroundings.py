@@ -26,8 +26,9 @@ THREAD_VARIABLES = (
 class Setup:
     """What a slot loads: module search path, workers modules, store and its configuration.
 
-    Large values are at *place*, or on *host* for who cannot read that. A *temporary* directory
-    is removed with the last process here. *affinity*: jobs run on cores of their own.
+    Large values are at *place*, or on *host* for who cannot read that, by the *access* file if
+    there is one. A *temporary* directory is removed with the last process here. *affinity*: jobs
+    run on cores of their own.
     """
 
     path: list[str]
@@ -38,6 +39,7 @@ class Setup:
     host: str = "127.0.0.1"
     temporary: str = ""
     affinity: bool = False
+    access: str = ""
 
 
 def environment_of(shape: Shape) -> dict[str, str]:

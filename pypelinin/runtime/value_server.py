@@ -1,8 +1,8 @@
 """The value directory for those who cannot read it: a small process beside the Router.
 
-Run as `python -m pypelinin.runtime.value_server DIRECTORY PROBE ADDRESS`: it prints its port
-and ends with its standard input. Values cross in parts of 1 MiB over a connection of their
-own, so that they hold up no message.
+Run as `python -m pypelinin.runtime.value_server DIRECTORY PROBE ADDRESS [KEYS]`: with keys only
+their holders get in, for what their role may do. It prints its port and ends with its standard
+input. Values cross in parts of 1 MiB over a connection of their own, so they hold up no message.
 
 Requests: [id, probe, "put", name, offset, part], [id, probe, "close", name, size] and
 [id, probe, "get", name, offset, size, check]; answers: [id, "", data] or [id, what is wrong].
@@ -22,8 +22,14 @@ from pathlib import Path
 
 import zmq
 
-from pypelinin.errors import ClusterError, ValueLost
-from pypelinin.runtime.descriptors import Door
+from pypelinin.cluster.roles import NOBODY, VALUE_VERBS
+from pypelinin.errors import ClusterError, Refused, ValueLost
+from pypelinin.runtime.access import Access
+from pypelinin.runtime.authenticator import Authenticator, self_test
+from pypelinin.runtime.authenticator import secure as secure_server
+from pypelinin.runtime.descriptors import Gate
+from pypelinin.runtime.handshakes import Handshakes, secure
+from pypelinin.runtime.keys import KeyRing
 from pypelinin.runtime.sealing import Sealer
 from pypelinin.runtime.value_files import (
     Reference,
@@ -46,22 +52,29 @@ _PAGE = 4096
 class Server:
     """Serves one directory; whoever knows its probe may read and write."""
 
-    def __init__(self, directory: str, probe: str) -> None:
+    def __init__(self, directory: str, probe: str, ring: KeyRing | None = None) -> None:
+        self._ring = ring
         self._files = ValueFiles(directory)
         self._probe = probe.encode()
         self._open: OrderedDict[tuple[bytes, bytes], int] = OrderedDict()
 
-    def answer(self, peer: bytes, frames: Sequence[bytes]) -> list[bytes]:
+    def answer(self, peer: bytes, frames: Sequence[bytes], key: str = "") -> list[bytes]:
         """Frames of the answer to a request; what is wrong is told, never raised."""
         if len(frames) < 4:
             return [b"", b"malformed"]
         number, probe, verb, name, *rest = frames
+        if self._ring is not None and not self._may(key, verb):
+            return [number, b"this key may not do that, or is not valid any more"]
         if probe != self._probe:
             return [number, b"the probe is not this cluster's"]
         try:
             return [number, b"", self._do(peer, verb, name, rest)]
         except (OSError, ValueError, LookupError, ValueLost) as error:
             return [number, str(error).encode(errors="replace") or b"error"]
+
+    def _may(self, key: str, verb: bytes) -> bool:
+        holder = self._ring.holders.get(key) if self._ring is not None else None
+        return holder is not None and holder.role in VALUE_VERBS.get(verb, NOBODY)
 
     def _do(self, peer: bytes, verb: bytes, name: bytes, rest: list[bytes]) -> bytes:
         if verb == b"get":
@@ -106,10 +119,16 @@ class Server:
         return b""
 
 
-def serve(directory: str, probe: str, address: str) -> None:
-    """Until standard input ends."""
+def serve(directory: str, probe: str, address: str, keys: str = "") -> None:
+    """Until standard input ends. Raises ClusterError, DefinitionError."""
     context = zmq.Context()
-    with context.socket(zmq.ROUTER) as server:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(context.socket(zmq.ROUTER))
+        ring = KeyRing(Path(keys)) if keys else None
+        if ring is not None:
+            guard = Authenticator(context, ring, lambda *_: None, lambda: None)
+            stack.callback(guard.close)
+            secure_server(server, ring)
         server.linger = 0
         server.setsockopt(zmq.MAXMSGSIZE, 2 * PART_BYTES)
         server.setsockopt(zmq.ROUTER_HANDOVER, 1)
@@ -119,34 +138,40 @@ def serve(directory: str, probe: str, address: str) -> None:
             server.bind(f"{address.rpartition(':')[0]}:*")
         last = server.getsockopt(zmq.LAST_ENDPOINT)
         assert isinstance(last, bytes)
+        if ring is not None:
+            self_test(last.decode(), ring)
         port = last.decode().rpartition(":")[2]
         print(port, flush=True)
-        found = Server(directory, probe)
+        found = Server(directory, probe, ring)
         poller = zmq.Poller()
         poller.register(server, zmq.POLLIN)
         poller.register(sys.stdin.fileno(), zmq.POLLIN)
-        door = Door([int(port)])
-        with contextlib.closing(Sealer(Path(directory))), contextlib.closing(door):
+        gate = Gate([int(port)])
+        with contextlib.closing(Sealer(Path(directory))), contextlib.closing(gate):
             while sys.stdin.fileno() not in (ready := dict(poller.poll(1000))):
-                door.look(time.monotonic())
+                gate.look(time.monotonic())
                 if server in ready:
-                    peer, *frames = server.recv_multipart()
+                    parts = server.recv_multipart(copy=False)
+                    key = str(parts[0].get("User-Id")) if ring is not None else ""
+                    peer, *frames = [part.bytes for part in parts]
                     with contextlib.suppress(zmq.Again):
-                        server.send_multipart([peer, *found.answer(peer, frames)], zmq.NOBLOCK)
+                        server.send_multipart([peer, *found.answer(peer, frames, key)], zmq.NOBLOCK)
     context.term()
 
 
 class RemoteValues:
     """The value directory of another host; what was read is kept here for a while.
 
-    Raises ClusterError if the server is silent for 30 s.
+    Raises ClusterError if the server is silent for 30 s, Refused if it does not take our key.
     """
 
-    def __init__(self, address: str, probe: str) -> None:
+    def __init__(self, address: str, probe: str, access: Access | None = None) -> None:
         self._probe = probe.encode()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
+        self._handshakes = Handshakes(self._socket, address, access)
+        secure(self._socket, access)
         self._socket.connect(address)
         self._address = address
         self._number = 0
@@ -215,7 +240,7 @@ class RemoteValues:
 
     def _answer(self, first: int) -> tuple[int, bytes]:
         until = time.monotonic() + SILENCE_S
-        while self._socket.poll(max(0, int((until - time.monotonic()) * 1000))):
+        while self._wait(until):
             number, error, *data = self._socket.recv_multipart()
             if int(number) < first:
                 continue  # of a question that was given up
@@ -227,7 +252,19 @@ class RemoteValues:
             remedy="It runs beside the Router; is its port reachable from here?",
         )
 
+    def _wait(self, until: float) -> bool:
+        """Whether there is an answer in time."""
+        while (left := until - time.monotonic()) > 0:
+            both = [(self._socket, zmq.POLLIN), (self._handshakes.socket, zmq.POLLIN)]
+            ready = dict(zmq.zmq_poll(both, int(left * 1000 + 0.999)))
+            if self._socket in ready:
+                return True
+            if (refusal := self._handshakes.news()) is not None:
+                raise Refused(refusal.what, remedy=refusal.remedy)
+        return False
+
     def close(self) -> None:
+        self._handshakes.close()
         self._socket.close()
         self._context.term()
 
@@ -286,4 +323,4 @@ class Cache:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:4])
+    serve(*sys.argv[1:5])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pypelinin.errors import DefinitionError
 from pypelinin.runtime.value_files import PROBE, NotSealed, ValueFiles, this_start
 from pypelinin.runtime.values import Piece
 from pypelinin.wire.definitions import INLINE_BYTES_MAX, ValuePlace, is_kept
+
+if TYPE_CHECKING:
+    from pypelinin.runtime.access import Access
 
 
 class ValueStore(Protocol):
@@ -33,13 +36,16 @@ class ValueStore(Protocol):
 class Values:
     """Values on their way in or out of a process: small ones inline, large ones kept.
 
-    *host* is where the Router is, for who cannot read its directory; or the whole address of its
-    value server.
+    *host* is where the Router is, for who cannot read its directory, or the whole address of its
+    value server; *access* the file (or what stood in it) by which it lets us in, if it has keys.
     """
 
-    def __init__(self, place: ValuePlace, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, place: ValuePlace, host: str = "127.0.0.1", access: Access | str = ""
+    ) -> None:
         self.place = place
         self._host = host
+        self._access = access
         self._store: ValueStore | None = None
         self._other: ValueStore | None = None
 
@@ -62,11 +68,12 @@ class Values:
         return self._served()
 
     def _served(self) -> ValueStore:
+        from pypelinin.runtime.access import named
         from pypelinin.runtime.value_server import RemoteValues  # zmq: only where it is needed
 
         host = self._host
         address = host if "://" in host else f"tcp://{host}:{self.place.port}"
-        return RemoteValues(address, self.place.probe)
+        return RemoteValues(address, self.place.probe, named(self._access))
 
     def close(self) -> None:
         """Let go of the way to the store; the next use finds it again."""

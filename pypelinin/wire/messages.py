@@ -11,7 +11,18 @@ from __future__ import annotations
 from pypelinin.machine import record
 from pypelinin.wire.codec import Blobs, Ints, Record
 from pypelinin.wire.definitions import Capacity, Terms
-from pypelinin.wire.evidence import Evidence, GetLogs, Logs, NodeSample
+from pypelinin.wire.evidence import (
+    Evidence as Evidence,
+)
+from pypelinin.wire.evidence import (
+    GetLogs as GetLogs,
+)
+from pypelinin.wire.evidence import (
+    Logs as Logs,
+)
+from pypelinin.wire.evidence import (
+    NodeSample as NodeSample,
+)
 from pypelinin.wire.operations import (
     DrainNodes as DrainNodes,
 )

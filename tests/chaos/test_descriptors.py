@@ -116,15 +116,15 @@ def test_a_router_with_too_many_peers_serves_those_it_has(tmp_path: Path) -> Non
         router = psutil.Process(cluster.pid("router"))
         for round in range(2):
             with crowd(cluster.api, 300):
-                until(lambda r=round: cluster.log("router").count(SHUT) == r + 1, "a shut door")
-                until(lambda: is_calm(router), "calm at the door")
+                until(lambda r=round: cluster.log("router").count(SHUT) == r + 1, "a shut gate")
+                until(lambda: is_calm(router), "calm at the gate")
                 for _ in range(3):
                     manager.run(Pipeline({Job("Noop"): Job("Noop", name="then")}), timeout=20)
                 assert len(cluster.nodes()) == round + 1
                 late = PipelineManager(cluster.api, deadline_s=0.5)
                 with late, pytest.raises(Unreachable):
                     late.cluster()
-            until(lambda r=round: cluster.log("router").count(OPENED) == r + 1, "an open door")
+            until(lambda r=round: cluster.log("router").count(OPENED) == r + 1, "an open gate")
             cluster.start_broker(f"broker-{round + 2}")
             cluster.joined(round + 2)
         assert router.is_running()

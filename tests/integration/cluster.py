@@ -78,6 +78,7 @@ class RealCluster:
         journal: Path | None = None,
         tracebacks: bool = False,
         router_prefix: Iterable[str] = (),
+        access: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,8 @@ class RealCluster:
         self._check = check
         self._tracebacks = tracebacks
         self._router_prefix = list(router_prefix)
+        self._access = dict(access or {})
+        """Access files by role, "client" for managers, if the Router has keys."""
         self._host = host
         self._config = {"journal": str(self.journal), **(config or {})}
         self._environment = dict(environment or {})
@@ -166,6 +169,7 @@ class RealCluster:
         options |= {"limits": self.limits, "ready": str(ready)}
         if role != "router":
             options.setdefault("api", self.api)
+            options.setdefault("access", self._access.get(role, ""))
         command = [*prefix, sys.executable, "-W", "error", str(DAEMON), role, json.dumps(options)]
         environment = {
             **os.environ,
@@ -243,6 +247,7 @@ class RealCluster:
         """A client; closed with the cluster."""
         options.setdefault("limits", Limits(**self.limits))
         options.setdefault("deadline_s", 20.0)
+        options.setdefault("access", self._access.get("client", ""))
         manager = PipelineManager(self.api, **options)
         self._managers.append(manager)
         return manager

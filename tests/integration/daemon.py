@@ -34,13 +34,14 @@ def router(options: dict[str, Any], limits: Limits) -> Any:
 
 
 def pipeliner(options: dict[str, Any], limits: Limits) -> Any:
-    return pypelinin.Pipeliner(options["api"], limits=limits)
+    return pypelinin.Pipeliner(options["api"], limits=limits, access=options.get("access", ""))
 
 
 def broker(options: dict[str, Any], limits: Limits) -> Any:
     return pypelinin.Broker(
         options["api"], None, options["store"], options["workers"], None, options["slots"],
         name=options["name"], labels=options["labels"], limits=limits,
+        access=options.get("access", ""),
     )  # fmt: skip
 
 

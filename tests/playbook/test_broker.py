@@ -229,6 +229,22 @@ def test_a_router_it_cannot_work_with_ends_it(event: Event) -> None:
     assert "Router too old." in stop.error
 
 
+def test_a_role_that_may_not_join_ends_it() -> None:
+    """It was told the configuration, which every role may ask for."""
+    book = Book()
+    book.hear(CONFIGURATION)
+    (stop, *_) = book.hear(Refused(0, Refusal("role", "Your key may not run jobs.")))
+    assert isinstance(stop, Stop)
+
+
+def test_a_key_that_is_revoked_later_does_not_end_it() -> None:
+    book = Book()
+    book.start()
+    commands = book.hear(Refused(0, Refusal("key", "Your key is not valid any more.")))
+    assert [c.text for c in commands if isinstance(c, Say)] == ["Your key is not valid any more. "]
+    assert not any(isinstance(c, Stop) for c in commands)
+
+
 def test_a_clock_that_is_off_is_said() -> None:
     book = Book()
     commands = book.hear(Configuration(1, "c", 1, "1", "", {}, 60.0))

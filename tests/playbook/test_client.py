@@ -230,3 +230,25 @@ def test_a_run_the_router_does_not_know_is_not_asked_for_again(client: Client) -
     tell(client, Status(question.request, (unknown,)))
     assert client.finished_news == [unknown]
     assert poll(client, 100.0) == []
+
+
+# --- keys ------------------------------------------------------------------------------
+
+
+def test_who_only_waits_learns_that_his_key_is_refused(client: Client) -> None:
+    """No request fails of it: polls are asked for nobody."""
+    client.watch(["r"])
+    (question,) = poll(client, 0.0)
+    assert isinstance(question, GetStatus)
+    refusal = Refusal("key", "It was revoked.")
+    tell(client, Refused(question.request, refusal))
+    assert client.refusal == refusal
+    assert client.answers == {}
+    number = ask(client)
+    tell(client, Status(number, ()))  # it is valid again
+    assert client.refusal is None
+
+
+def test_another_refusal_says_nothing_of_the_key(client: Client) -> None:
+    tell(client, Refused(ask(client), Refusal("busy", "Later.")))
+    assert client.refusal is None

@@ -182,3 +182,17 @@ def test_a_newer_router_and_another_cluster_are_joined(member: Member) -> None:
     joined(member, 1.0, epoch=3, lsn=20)
     joined(member, 2.0, epoch=1, lsn=1, cluster="other")
     assert (member.cluster, member.epoch) == ("other", 1)
+
+
+@pytest.mark.parametrize(("code", "hopeless"), [("key", True), ("role", True), ("busy", False)])
+def test_a_key_that_was_never_taken_is_hopeless(member: Member, code: str, hopeless: bool) -> None:
+    refusal = Refusal(code, "No.")
+    assert member.is_hopeless(refusal) is hopeless
+    joined(member)
+    assert not member.is_hopeless(refusal)  # it was taken once, so it may be again
+
+
+def test_the_same_refusal_is_said_once(member: Member) -> None:
+    no, other = Refused(0, Refusal("key", "No.")), Refused(0, Refusal("key", "Never."))
+    said = [member.receive(Envelope(one), 0.5)[1] for one in (no, no, other)]
+    assert [len(commands) for commands in said] == [1, 0, 1]

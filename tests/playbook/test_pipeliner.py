@@ -14,7 +14,7 @@ from pypelinin.graph.job import Job
 from pypelinin.machine import Command
 from pypelinin.pipeline import Pipeline
 from pypelinin.wire.codec import Blobs, Envelope, Record, pack_record
-from pypelinin.wire.definitions import Structure
+from pypelinin.wire.definitions import Refusal, Structure
 from pypelinin.wire.messages import (
     AddJob,
     AssignedRun,
@@ -23,6 +23,7 @@ from pypelinin.wire.messages import (
     JoinPipeliner,
     Leave,
     PipelineSettled,
+    Refused,
     Settled,
     SettledRun,
     Welcome,
@@ -224,3 +225,10 @@ def test_a_router_of_another_version_stops_one_that_never_joined() -> None:
 def test_a_version_later_on_does_not_stop_it(book: Book) -> None:
     commands = book.pipeliner.handle([Malformed(b"", "version", "Protocol 9.")], 0.0)
     assert not any(isinstance(command, Stop) for command in commands)
+
+
+def test_a_key_that_is_refused_ends_it() -> None:
+    pipeliner = Pipeliner("p", "i", Limits())
+    refused = Refused(0, Refusal("key", "It is unknown.", "Ask for one."))
+    commands = pipeliner.handle([Received(b"", Envelope(refused))], 0.0)
+    assert Stop("It is unknown. Ask for one.") in commands

@@ -70,8 +70,8 @@ def test_a_variable_that_cannot_be_read(name: str, text: str, said: str) -> None
         ("insecure = 1", "insecure is a bool, not int (1)"),
         ('workers = "a"', "workers is a list, not str ('a')"),
         ("labels = []", "labels is a dict, not list ([])"),
-        ("apo = 1", "has an unknown setting 'apo'. Did you mean 'api'? Known are: affinity,"),
-        ("zzz = 1", "has an unknown setting 'zzz'. Known are: affinity, api,"),
+        ("apo = 1", "has an unknown setting 'apo'. Did you mean 'api'? Known are: access,"),
+        ("zzz = 1", "has an unknown setting 'zzz'. Known are: access, affinity, api,"),
         ("api", "is not TOML"),
     ],
 )

@@ -115,7 +115,7 @@ def test_a_broker_says_which_router_it_takes(home: Home) -> None:
     ("arguments", "code", "said"),
     [
         (("router", "--api", "5555"), 2, "api (flag): '5555' is no address. Write tcp://HOST:PORT"),
-        (("router", "--api", "tcp://0.0.0.0:0"), 6, "Bind 127.0.0.1, or say --insecure"),
+        (("router", "--api", "tcp://0.0.0.0:0"), 6, "bind 127.0.0.1, or say --insecure"),
         (("router", "--api", "tcp://10.255.255.1:9", "--insecure"), 4, "Cannot bind"),
         (("pipeliner", "--router", "here"), 2, "--api: 'here' is no address"),
         (("broker", "--slots", "0"), 2, "--slots"),

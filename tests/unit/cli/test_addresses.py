@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pypelinin.cli.addresses import host_port, reachable
+from pypelinin.cli.addresses import host_port, listening, reachable
 from pypelinin.errors import DefinitionError
 
 
@@ -42,3 +42,11 @@ def test_all_interfaces_are_reached_by_loopback() -> None:
     assert reachable("tcp://*:5555", "x") == "tcp://127.0.0.1:5555"
     assert reachable("tcp://0.0.0.0:5555", "x") == "tcp://127.0.0.1:5555"
     assert reachable("tcp://kiwi:5555", "x") == "tcp://kiwi:5555"
+
+
+def test_a_socket_in_a_directory() -> None:
+    assert listening("ipc:///run/x/api", "x") == reachable("ipc:///run/x/api", "x")
+    assert listening("tcp://127.0.0.1:0", "x") == ("127.0.0.1", 0)
+    for text in ("ipc://relative", "ipc://@abstract", "ipc:///" + "x" * 120):
+        with pytest.raises(DefinitionError, match="is no address"):
+            listening(text, "x")

@@ -55,7 +55,7 @@ def test_a_journal_is_relative_to_the_place_that_names_it(here: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("slot = 3", "unknown setting 'slot'. Did you mean 'slots'? Known are: affinity, api,"),
+        ("slot = 3", "unknown setting 'slot'. Did you mean 'slots'? Known are: access, affinity,"),
         ("slots = 'two'", "slots is a int, not str"),
         ("slots = ", "is not TOML"),
     ],

@@ -8,7 +8,8 @@ import click
 import pytest
 
 from pypelinin.cli import which
-from pypelinin.cli.which import Reach, find
+from pypelinin.cli.which import Reach, Target, find
+from pypelinin.runtime.keys import new
 from pypelinin.runtime.places import ClusterFile
 from tests.unit.runtime.test_places import cluster_of
 
@@ -102,3 +103,39 @@ def test_a_way_back_names_the_flag() -> None:
 def test_a_manager_has_the_address_and_the_deadline(here: Path) -> None:
     with Reach("tcp://127.0.0.1:4", 0.05, quiet=True).manager() as manager:
         assert manager.api == "tcp://127.0.0.1:4"
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> str:
+    new(tmp_path / "keys", "alice", "client", "tcp://10.0.0.1:1")
+    return str(tmp_path / "keys" / "alice.toml")
+
+
+def test_an_access_file_names_the_cluster(here: Path, access: str) -> None:
+    assert find(None, {}, here, access) == Target(
+        "tcp://10.0.0.1:1", "--access", is_flag=True, access=access
+    )
+    found = find(None, {"PYPELININ_ACCESS": access}, here)
+    assert found == Target("tcp://10.0.0.1:1", "PYPELININ_ACCESS", access=access)
+    (here / "pypelinin.toml").write_text(f'access = "{access}"\n')
+    found = find(None, {}, here)
+    assert found == Target(
+        "tcp://10.0.0.1:1", f"access in {here / 'pypelinin.toml'}", access=access
+    )
+
+
+def test_an_address_goes_before_that_of_the_access_file(here: Path, access: str) -> None:
+    found = find("tcp://127.0.0.1:7", {"PYPELININ_ACCESS": access}, here)
+    assert (found.api, found.access) == ("tcp://127.0.0.1:7", access)
+    found = find(None, {"PYPELININ_API": "tcp://127.0.0.1:8"}, here, access)
+    assert (found.api, found.access) == ("tcp://10.0.0.1:1", access)
+
+
+def test_a_bad_access_file_is_wrong_use(here: Path, access: str) -> None:
+    Path(access).chmod(0o644)
+    with pytest.raises(click.UsageError, match="chmod 600"):
+        find(None, {}, here, access)
+
+
+def test_a_way_back_names_the_access_file() -> None:
+    assert Reach(None, None, False, "a.toml").flag == " --access a.toml"

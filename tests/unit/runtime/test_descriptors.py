@@ -14,7 +14,7 @@ from pypelinin.runtime.descriptors import (
     RESERVE,
     ROUTER_FILES_MIN,
     SLOT_FILES,
-    Door,
+    Gate,
     demand,
     demand_for_router,
     demand_for_slots,
@@ -100,7 +100,7 @@ def test_a_demand_that_cannot_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ulimit" in raised.value.remedy
 
 
-# --- the door -----------------------------------------------------------------------------------
+# --- the gate -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def door(listener: socket.socket) -> Iterator[Door]:
-    made = Door([listener.getsockname()[1]])
+def gate(listener: socket.socket) -> Iterator[Gate]:
+    made = Gate([listener.getsockname()[1]])
     yield made
     made.close()
 
@@ -125,14 +125,14 @@ def connects(listener: socket.socket, timeout_s: float) -> bool:
 
 
 def test_a_shut_door_takes_nobody_and_opens_again(
-    door: Door, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert door.look(0.0) == ""
+    assert gate.look(0.0) == ""
     with socket.create_connection(listener.getsockname()) as inside:
         accepted = listener.accept()[0]
         with socket.create_connection(listener.getsockname()) as waiting:
             monkeypatch.setattr(module, "files_spare", lambda: 3)
-            assert "no more connections" in door.look(1.0)
+            assert "no more connections" in gate.look(1.0)
             waiting.settimeout(5)
             assert waiting.recv(1) == b""  # turned away
         inside.sendall(b"x")
@@ -140,13 +140,13 @@ def test_a_shut_door_takes_nobody_and_opens_again(
         accepted.close()
     assert not connects(listener, 0.2)
     monkeypatch.setattr(module, "files_spare", lambda: 1000)
-    assert door.look(1.1) == ""  # it has just looked
-    assert "connections are taken" in door.look(2.0)
+    assert gate.look(1.1) == ""  # it has just looked
+    assert "connections are taken" in gate.look(2.0)
     assert connects(listener, 5.0)
 
 
 def test_a_door_without_a_listener_has_nothing_open() -> None:
     before = files_spare()
-    door = Door([])
+    gate = Gate([])
     assert files_spare() == before
-    door.close()
+    gate.close()

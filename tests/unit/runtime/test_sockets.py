@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -15,7 +17,9 @@ from pypelinin.cluster.events import Malformed, Received
 from pypelinin.errors import ClusterError, DefinitionError, Refused
 from pypelinin.machine import Event
 from pypelinin.runtime import sockets as module
-from pypelinin.runtime.sockets import PeerSocket, RouterSockets, is_loopback
+from pypelinin.runtime.door import door_of
+from pypelinin.runtime.keys import new, revoke
+from pypelinin.runtime.sockets import PeerSocket, RouterSockets, check_bind, is_loopback
 from pypelinin.wire.codec import PROTOCOL, Blobs, Envelope, to_frames
 from pypelinin.wire.definitions import FRAME_BYTES_MAX
 from pypelinin.wire.messages import NAMES, GetCluster, GetStatus, JoinPipeliner, RunForSlot
@@ -372,3 +376,74 @@ def test_hints_go_to_who_listens_and_to_nobody(router: RouterSockets) -> None:
                 break
             except zmq.Again:
                 continue
+
+
+# --- a socket in a directory ----------------------------------------------------------------------
+
+
+def test_a_directory_that_only_its_user_enters_needs_no_keys(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    made = RouterSockets(f"ipc://{tmp_path}/api", f"ipc://{tmp_path}/broadcast", insecure=False)
+    peer = PeerSocket(made.api_address)
+    peer.send(ask(1))
+    assert numbers(gather(made.receive, 1, peer.flush)) == [1]
+    with pytest.raises(Refused, match="is taken"):
+        RouterSockets(f"ipc://{tmp_path}/api", ANY, insecure=False)
+    peer.send(ask(2))  # and was not taken away
+    assert numbers(gather(made.receive, 1, peer.flush)) == [2]
+    peer.close()
+    made.close()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o777])
+def test_a_directory_for_others_is_refused(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    for addresses in ((f"ipc://{tmp_path}/a", ANY), (ANY, f"ipc://{tmp_path}/a")):
+        with pytest.raises(DefinitionError, match=r"Other users .* \(chmod 700\)"):
+            RouterSockets(*addresses, insecure=False)
+    RouterSockets(f"ipc://{tmp_path}/a", ANY, insecure=True).close()
+
+
+def test_an_abstract_address_is_everybodys() -> None:
+    with pytest.raises(DefinitionError, match="Other users"):
+        check_bind("ipc://@pypelinin", insecure=False)
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def test_with_keys_any_address_will_do(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    alice = new(keys, "alice", "viewer")
+    door = door_of(str(keys), tmp_path, lambda *_: None)
+    made = RouterSockets("tcp://0.0.0.0:*", ANY, insecure=False, door=door)
+    address = made.api_address.replace("0.0.0.0", "127.0.0.1")
+    peer = PeerSocket(address, alice)
+    peer.send(ask(1))
+    (event,) = gather(made.receive, 1, peer.flush)
+    assert isinstance(event, Received)
+    made.send(event.peer, ask(5))
+    assert numbers(gather(peer.receive, 1)) == [5]
+    peer.send(Envelope(JoinPipeliner("p", "i", 1)))
+    peer.send(ask(2))
+    assert numbers(gather(made.receive, 1, peer.flush)) == [2]
+    (told,) = gather(peer.receive, 1)
+    assert isinstance(told, Received)
+    assert "may not plan runs" in told.envelope.message.refusal.what  # type: ignore[attr-defined]
+    revoke(keys, "alice")
+    gather(peer.receive, 1, made.watch)
+    made.send(event.peer, ask(6))
+    peer.send(ask(3))
+    (told,) = gather(peer.receive, 1, lambda: (peer.flush(), list(made.receive())))
+    assert "not valid any more" in told.envelope.message.refusal.what  # type: ignore[attr-defined, union-attr]
+    peer.close()
+    made.close()
+
+
+def test_a_port_that_is_taken_leaves_no_thread(tmp_path: Path, router: RouterSockets) -> None:
+    new(tmp_path / "keys", "alice", "viewer")
+    before = threading.active_count()
+    door = door_of(str(tmp_path / "keys"), tmp_path, lambda *_: None)
+    with pytest.raises(Refused, match="is taken"):
+        RouterSockets(router.api_address, ANY, insecure=False, door=door)
+    assert threading.active_count() == before

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pypelinin.errors import ValueLost
+from pypelinin.errors import ClusterError, Refused, ValueLost
 from pypelinin.runtime import value_files, value_server
+from pypelinin.runtime.access import load
+from pypelinin.runtime.keys import new, revoke
 from pypelinin.runtime.served_values import ServedValues
 from pypelinin.runtime.value_files import ValueFiles, reference, this_start
 from pypelinin.runtime.value_server import PART_BYTES, Cache, RemoteValues, Server
@@ -173,3 +176,48 @@ def test_a_copy_of_what_is_not_summed_counts_until_this_machine_restarts(
     assert cache.get(packed) == b"x" * 100
     monkeypatch.setattr(value_server, "this_start", lambda: "@0other00")
     assert cache.get(packed) is None
+
+
+# --- keys ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    new(tmp_path / "keys", "alice", "client")
+    new(tmp_path / "keys", "vera", "viewer")
+    return tmp_path / "keys"
+
+
+def test_with_keys_only_their_holders_are_served(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(value_server.tempfile, "gettempdir", lambda: str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    served = ServedValues(tmp_path / "values", "127.0.0.1", keys)
+    place = served.start("c" * 32, durable=True)
+    address = f"tcp://127.0.0.1:{place.port}"
+    alice = RemoteValues(address, place.probe, load(keys / "alice.toml"))
+    (kept,) = alice.put(f"{RUN}/1-1", [[DATA]], durable=True)
+    assert bytes(alice.get(kept)) == DATA
+    vera = RemoteValues(address, place.probe, load(keys / "vera.toml"))
+    with pytest.raises(ValueLost, match="this key may not do that"):
+        vera.put(f"{RUN}/1-2", [[b"x"]], durable=True)
+    stranger = RemoteValues(address, place.probe)
+    with pytest.raises(Refused, match="wants a key, and you have none"):
+        stranger.put(f"{RUN}/1-3", [[b"x"]], durable=True)
+    revoke(keys, "alice")
+    deadline = time.monotonic() + 10
+    with pytest.raises(ValueLost, match="or is not valid any more"):  # noqa: PT012
+        while time.monotonic() < deadline:
+            alice.put(f"{RUN}/1-4", [[b"x"]], durable=True)
+    for one in (alice, vera, stranger):
+        one.close()
+    served.close()
+
+
+def test_a_server_whose_keys_are_broken_does_not_start(keys: Path, tmp_path: Path) -> None:
+    (keys / "router.toml").write_text("nonsense")
+    served = ServedValues(tmp_path / "values", "127.0.0.1", keys)
+    with pytest.raises(ClusterError, match="cannot start"):
+        served.start("c" * 32, durable=True)
+    served.close()
