@@ -11,6 +11,7 @@ from pypelinin.errors import NotFound
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
 from pypelinin.wire import messages
+from pypelinin.wire.definitions import BATCH_ROWS_MAX
 from pypelinin.wire.messages import RunStatus
 
 Run = Pipeline | str
@@ -53,9 +54,14 @@ class Operations(Requests):
         return self._set_paused(ids_of(runs), False)
 
     def _set_paused(self, runs: list[str], paused: bool) -> list[RunStatus]:
-        answer = self._ask(lambda n: messages.PauseRuns(n, tuple(runs), paused), messages.Status)
-        self._all_known(runs, answer)
-        return list(answer.runs)
+        found: list[RunStatus] = []
+        for i in range(0, len(runs), BATCH_ROWS_MAX):
+            some = tuple(runs[i : i + BATCH_ROWS_MAX])
+            ask = lambda n, some=some: messages.PauseRuns(n, some, paused)  # noqa: E731
+            answer = self._ask(ask, messages.Status)
+            self._all_known(some, answer)
+            found += answer.runs
+        return found
 
     @staticmethod
     def _all_known(runs: Iterable[str], answer: messages.Status) -> None:

@@ -305,11 +305,14 @@ class Broker:
 
     def _ask(self) -> list[Command]:
         offer, ahead = self._offer()
-        asked = (offer, ahead, self._draining)
+        asked = (offer, ahead, self._draining, self.participant.at_once)
         if self._asked == asked and not self.bench.pace_changed:
             return []
         self._asked, self.bench.pace_changed = asked, False
-        return self.member.send(GetJob(offer, ahead, self.bench.pace.jobs_in_lot(), self._draining))
+        pace = self.bench.pace.jobs_in_lot()
+        return self.member.send(
+            GetJob(offer, ahead, pace, self._draining, self.participant.at_once)
+        )
 
     def _acknowledged(self, number: int) -> None:
         while self._closed and self._closed[0][0] <= number:

@@ -61,6 +61,8 @@ class Node:
     capacity: Capacity = NOTHING
     offered: Capacity = NOTHING
     ahead: int = 0
+    at_once: int = -1
+    """How many cores of the offer others on that machine do not have now; -1: all."""
     draining: str = ""
     """Why it says that it takes nothing new."""
     ordered: str = ""
@@ -108,6 +110,14 @@ class Node:
     def offers(self, terms: Terms | None) -> bool:
         need = self.need(terms)
         return need is not None and self.left.holds(need)
+
+    def is_late(self, terms: Terms | None) -> bool:
+        """Whether others on that machine must give something up before such jobs can begin."""
+        if self.at_once < 0:
+            return False
+        need = self.need(terms)
+        left = self.left.cores - max(0, self.offered.cores - self.at_once)
+        return need is None or need.cores > left
 
     def has_room(self, terms: Terms | None) -> bool:
         """Whether it offers so much, or has nothing of ours and may ask others there for more."""
@@ -276,7 +286,12 @@ class Coordinator:
         has = near(*waiting.first(submitter)) if near is not None and len(free) > 1 else NO_BYTES
         best = min(
             free,
-            key=lambda n: (-has[n.number], not n.offers(waiting.terms), n.left.cores),
+            key=lambda n: (
+                n.is_late(waiting.terms),
+                -has[n.number],
+                not n.offers(waiting.terms),
+                n.left.cores,
+            ),
             default=None,
         )
         if best is None:

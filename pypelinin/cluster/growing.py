@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -49,6 +49,17 @@ def split_result(packed: bytes) -> tuple[bytes, bytes]:
 
 def is_grown(packed: bytes) -> bool:
     return packed[:1] == GROWN
+
+
+def is_there(packed: bytes, known: Container[str]) -> bool:
+    """Whether all jobs that it brings are known by name: it was taken in before."""
+    try:
+        growth = unpack_record(Growth, packed, 2 * GROWTH_BYTES_MAX)
+        jobs = len(growth.offsets) - 1
+        _check(growth, jobs)
+        return all(name in known for name in _names(growth, jobs))
+    except BadMessage:
+        return False
 
 
 def resolve(packed: bytes, header: Header, known: dict[str, int]) -> Resolved:

@@ -20,6 +20,7 @@ from pypelinin.wire.messages import (
     JoinBroker,
     JoinPipeliner,
     Progress,
+    SetDraining,
     Wait,
     Welcome,
 )
@@ -97,16 +98,21 @@ class Membership:
             address, "broker", message.name, message.incarnation, message.hello, now
         )
         peer.node, peer.version = number, message.version[:VERSION_CHARACTERS_MAX]
-        self._dispatch.requeue(self._state.runs.declare(_declared(message.declared)))
+        kinds = _declared(message.declared)
+        self._dispatch.requeue(self._state.runs.declare(message.workers, kinds))
+        before = self._dispatch.coordinator.nodes.get(number)
         drop = self._adopt(number, message, now)
         node = Node(
             number, message.name, message.incarnation, frozenset(message.workers),
             message.labels, sane(message.capacity),
         )  # fmt: skip
         node.draining = message.draining
+        node.ordered = before.ordered if before is not None else ""
         node.offer(message.offer, message.ahead, {}, self._limits.lot_jobs_max)
         self._dispatch.joined(node)
         self._welcome(peer, message.incarnation, message.hello, drop)
+        if node.ordered and not node.draining:  # it came again before it heard of it
+            self._desk.tell(peer, SetDraining(node.ordered))
         self.awaited.pop(number, None)
         self._release_old()
 

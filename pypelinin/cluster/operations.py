@@ -16,7 +16,8 @@ from pypelinin.cluster.record import RunRecord
 from pypelinin.cluster.refusals import no_such_node, refuse
 from pypelinin.cluster.retrying import judge_retry
 from pypelinin.cluster.scribe import Scribe
-from pypelinin.wire.definitions import Refusal
+from pypelinin.wire.codec import unpack_record
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Header, Refusal
 from pypelinin.wire.messages import DrainNodes, PauseRuns, RetryRun, SetDraining
 from pypelinin.wire.rows import PausedRuns
 
@@ -85,6 +86,11 @@ class Operations:
         row = judge_retry(source, message, runs.next_number, wall)
         if isinstance(row, Refusal):
             return row
+        header = unpack_record(Header, row.header, FRAME_BYTES_MAX)
+        for kind in header.kinds if message.memory else ():
+            refusal = self._dispatch.coordinator.refusal(kind)
+            if refusal is not None and refusal.code == "impossible":
+                return refusal
         self._scribe.write([row])
         run = runs.by_number[row.number]
         self._planning.assign([run])

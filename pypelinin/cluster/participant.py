@@ -22,6 +22,8 @@ class Participant:
 
     def __init__(self, ledger: Ledger, bench: Bench) -> None:
         self.offer = ledger.capacity
+        self.at_once = -1
+        """The cores of it that nobody has now; -1: all."""
         self._ledger = ledger
         self._bench = bench
         self._shares = False
@@ -44,6 +46,7 @@ class Participant:
         if isinstance(event, Shared):
             self._waits = False
             self._contended, self._held, self.offer = event.contended, event.held, event.offer
+            self.at_once = event.at_once
             self._ledger.set_limit(event.limit, event.devices)
         elif isinstance(event, OthersChanged):
             self._stirred = True

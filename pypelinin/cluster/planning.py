@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 from pypelinin.cluster.desk import Desk, Peer
-from pypelinin.cluster.growing import resolve
+from pypelinin.cluster.growing import is_there, resolve
 from pypelinin.cluster.pipeliner import join_parts
 from pypelinin.cluster.reading import ReadingRun
 from pypelinin.cluster.record import RunRecord
@@ -68,6 +68,8 @@ class Planning:
             self._settled.pop(run.number, None)
             self._withdrawn.pop(run.number, None)
             self.over.pop(run.number, None)
+            if run.counts[states.FAILED]:  # the Router may have died before it said so
+                self._failed(run)
         for session, group in groups.items():
             self._assign_to(session, group)
 
@@ -116,10 +118,20 @@ class Planning:
         if isinstance(planned, ReadingRun) and planned.released:
             self._released.append(Released(number, array("I", planned.released)))
             planned.released = []
+        if ready and (run := self._scribe.state.runs.by_number[number]).retry_of:
+            ready = self._still_open(run, planned, ready)
         if ready:
             self._ready.append((number, ready))
         if planned.over:
             self.over[number] = None
+
+    @staticmethod
+    def _still_open(run: RunRecord, planned: PlainRun | ReadingRun, ready: list[int]) -> list[int]:
+        """Who was done in the run before waited for who runs again only to make a result anew."""
+        while given := [job for job in ready if run.states[job] in states.ENDED]:
+            ready = [job for job in ready if run.states[job] not in states.ENDED]
+            ready += planned.settle(given, bytes(run.states[job] for job in given))
+        return ready
 
     def take_released(self) -> list[Released]:
         """Jobs whose results nobody reads any more."""
@@ -168,7 +180,7 @@ class Planning:
         for job, status in zip(jobs, statuses, strict=True):
             assert planned is not None
             packed = run.growing.get(job) if status == states.DONE else None
-            if packed is None:
+            if packed is None or (run.retry_of and is_there(packed, run.by_name())):
                 self._found(run.number, planned, planned.settle([job], [status]))
                 continue
             refusal, ready = self._judged(run, planned, job, packed)

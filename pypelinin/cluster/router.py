@@ -399,7 +399,7 @@ class Router:
                 self.dispatch.progressed(peer.node, lots, now)
             case GetJob(offer, ahead, pace) if peer.node in self.dispatch.coordinator.nodes:
                 node = self.dispatch.coordinator.nodes[peer.node]
-                node.draining = message.draining
+                node.draining, node.at_once = message.draining, message.at_once
                 node.offer(offer, ahead, pace, self.limits.lot_jobs_max)
             case JobsReturned(lots):
                 for lot in lots:

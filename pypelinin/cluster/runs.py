@@ -185,14 +185,17 @@ class Runs:
             return refuse("malformed", f"{expected} jobs came, {header.jobs} were announced.")
         return None
 
-    def declare(self, kinds: Iterable[Kind]) -> list[RunRecord]:
-        """A Broker offers workers whose classes say this; returns the runs it is news for."""
-        fresh = {kind.worker: kind for kind in kinds if self._declared.get(kind.worker) != kind}
-        self._declared |= fresh
+    def declare(self, workers: Iterable[str], kinds: Iterable[Kind]) -> list[RunRecord]:
+        """A Broker offers *workers*, whose classes say this; returns the runs it is news for."""
+        said = {kind.worker: kind for kind in kinds}
+        news = {name for name in workers if self._declared.get(name) != said.get(name)}
+        for name in news:
+            self._declared.pop(name, None)
+        self._declared |= {name: said[name] for name in news & said.keys()}
         listed = [
             run
-            for run in (self.by_number.values() if fresh else ())
-            if any(kind.worker in fresh for kind in run.header.kinds)
+            for run in (self.by_number.values() if news else ())
+            if any(kind.worker in news for kind in run.header.kinds)
         ]
         for run in listed:
             self.set_kinds(run)

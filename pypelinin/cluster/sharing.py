@@ -74,6 +74,7 @@ class Shared(Event):
     """*limit* and *devices* may be granted from now on; *offer* could be had if it were needed.
 
     *held* are the cores that nobody else may use meanwhile. *contended*: others want more.
+    *at_once* cores of the offer nobody has now; for the others somebody must give some up.
     """
 
     limit: Capacity
@@ -81,6 +82,8 @@ class Shared(Event):
     offer: Capacity
     held: int
     contended: bool
+    at_once: int = -1
+    """-1: all of it."""
 
 
 def beside(own: Claim, other: Claim) -> Claim:
@@ -139,7 +142,8 @@ def share(
     could = _part(total, replace(mine, wants=most.cores - own.cores, least=0, until=0.0), others)
     possible = min(most.cores, max(1, target, could, 0 if contended else room))
     offer = _amount(possible, most, {name: len(indices) for name, indices in left.items()})
-    return claim, Shared(limit, held, offer, cores, contended)
+    at_once = min(possible, max(cores, room))
+    return claim, Shared(limit, held, offer, cores, contended, at_once)
 
 
 def _amount(cores: int, most: Capacity, resources: dict[str, int] | None = None) -> Capacity:

@@ -198,6 +198,7 @@ class Claims:
                 self._join()
             yield
         finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a child that was forked meanwhile has it, too
             os.close(lock)
 
     def _lock(self) -> int:

@@ -228,6 +228,8 @@ def ring_of(given: str, journal: str | os.PathLike[str]) -> KeyRing | None:
     try:
         there = any(name.endswith(SUFFIX) for name in os.listdir(directory))
     except OSError as error:
+        if not given and isinstance(error, PermissionError) and not os.access(journal, os.X_OK):
+            return None  # the journal cannot be opened either, and that is the better sentence
         absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
         if not absent or os.path.lexists(directory):  # a link to what is not mounted is not none
             raise DefinitionError(

@@ -223,6 +223,8 @@ class GetJob(Record):
     pace: dict[str, int]
     draining: str = ""
     """Why it takes nothing new at all; else it may be that others on the node leave nothing."""
+    at_once: int = -1
+    """Cores of the offer that no others on the node have now; -1: all."""
 
 
 @record

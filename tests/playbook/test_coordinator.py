@@ -413,3 +413,10 @@ def test_a_node_that_leaves_takes_its_lots_out_of_the_account() -> None:
     nodes.join(back, [(7, None, "me"), (8, Terms(cores=2), "you")])
     nodes.check()
     assert (back.left.cores, nodes.usage) == (0, {"me": 1, "you": 2})
+
+
+def test_a_node_where_others_must_give_up_something_first_is_the_last_choice() -> None:
+    shared, free = node(1, slots=4), node(2, slots=8)
+    shared.at_once = 1
+    nodes = coordinator(shared, free)
+    assert [number for number, _, _ in placed(nodes, queues_with((A, 3)))] == [1, 2, 2]

@@ -106,3 +106,16 @@ def test_jobs_take_over_what_the_class_of_their_worker_says() -> None:
     assert node.next_lot().terms == Terms(cores=2), "of a run that was there before"
     scene.submit(wide(1, cores=1, timeout=9), 2)
     assert node.next_lot().terms == Terms(cores=2, timeout_s=9.0)
+
+
+def test_what_a_class_says_no_more_counts_no_more() -> None:
+    scene = Scene()
+    node = Node(scene, slots=4)
+    node.declared = (pack_record(Kind("A", {}, 0, 0, Terms(cores=2))),)
+    node.join()
+    node.leave()
+    scene.commit()
+    other = Node(scene, "node", "second life", slots=4)
+    other.join()
+    scene.submit(wide(1))
+    assert other.next_lot().terms is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pypelinin.config import Limits
@@ -279,3 +281,22 @@ def test_without_it_what_is_independent_goes_on(scene: Scene) -> None:
     node.end(node.next_lot(), b"\2", JobFailure(0, ERROR))
     node.end(node.next_lot(), b"\1")
     assert (status(scene).state, status(scene).done, status(scene).failed) == ("failed", 1, 1)
+
+
+def test_a_failure_that_is_told_while_the_router_starts_again_stops_the_run(scene: Scene) -> None:
+    node = Node(scene, slots=1)
+    node.join()
+    scene.submit(wide(3, on_failure="stop"))
+    lot = node.next_lot()
+    again = scene.restarted()
+    back = Node(again, "node", node.incarnation, slots=1)
+    back.hellos, back.basis = node.hellos, node.basis
+    back.join(replace(back.held(lot, b"\2"), failures=(JobFailure(0, ERROR),)))
+    assert back.lots == []
+    assert (status(again).state, status(again).cancelled) == ("failed", 2)
+
+
+def test_a_node_that_joins_again_before_it_heard_is_told_again(scene: Scene, node: Node) -> None:
+    scene.reply(DrainNodes(1, ("node",), "new disk"), b"somebody")
+    assert SetDraining("new disk") in [*node.join(), *node.read()]
+    assert nodes(scene)["node"].why == "new disk"

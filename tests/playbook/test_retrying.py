@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 import pytest
 
 from pypelinin.cluster.retrying import judge_retry
 from pypelinin.graph import states
-from pypelinin.wire.definitions import GONE, Capacity, Failure, Refusal, Terms
+from pypelinin.graph.job import Job
+from pypelinin.pipeline import Pipeline
+from pypelinin.wire.codec import Blobs, pack_record, unpack_record
+from pypelinin.wire.definitions import (
+    FRAME_BYTES_MAX,
+    GONE,
+    Capacity,
+    Failure,
+    Place,
+    Refusal,
+    Structure,
+    Terms,
+)
 from pypelinin.wire.messages import (
+    AddPipeline,
     Cancel,
     GetStatus,
     JobFailure,
+    JobsFinished,
+    Progress,
     Refused,
     ReleaseResults,
     RetryRun,
@@ -20,7 +36,7 @@ from pypelinin.wire.messages import (
     Status,
 )
 from pypelinin.wire.rows import Forgotten, Retried
-from tests.playbook.scene import WALL, Node, Scene, chain, run_id, state_with, wide
+from tests.playbook.scene import WALL, Node, Scene, chain, pack, run_id, state_with, wide
 
 ERROR = Failure("exception", "ValueError", "no")
 NEW = run_id(2)
@@ -171,3 +187,35 @@ def test_who_lends_results_is_kept_until_the_other_is_forgotten(scene: Scene, no
     assert forgotten == [[2]]
     scene.router.scribe.write(runs.judge_retention(old, 0.0))
     assert [row.runs.tolist() for row in runs.judge_retention(old, 0.0)] == [[1]]  # type: ignore[attr-defined]
+
+
+def test_who_is_done_and_read_what_is_made_anew_does_not_run_again(scene: Scene) -> None:
+    """A is read by B, which is done, and by C, which failed; A's result is gone meanwhile."""
+    node = Node(scene, slots=1)
+    node.join()
+    a, b, c = Job("A"), Job("B"), Job("C")
+    pipeline = Pipeline({a: (b, c)})
+    header, ((structure, details),) = pipeline.compile(run_id(1), "me", pack)
+    reads = replace(unpack_record(Structure, structure, FRAME_BYTES_MAX), reads=b"\1\1")
+    blobs = Blobs([header, pack_record(reads), details])
+    scene.ask(AddPipeline(1, False, True, (Place(0, 1),), blobs))
+    node.tell(JobsFinished((Progress(node.next_lot().fence, 0, b"\1", (), (b"mx",)),)))
+    for status_of in (b"\1", b"\2"):
+        lot = node.next_lot()
+        node.end(lot, status_of, *([JobFailure(0, ERROR)] if status_of == b"\2" else []))
+    assert status(scene, 1).state == "failed"
+    scene.reply(ReleaseResults(1, (run_id(1),)), b"somebody")
+    assert ask(scene, RetryRun(1, run_id(1), NEW)).done == 1
+    lot = node.next_lot()
+    assert lot.worker == "A"
+    node.tell(JobsFinished((Progress(lot.fence, 0, b"\1", (), (b"mx",)),)))
+    lot = node.next_lot()
+    assert lot.worker == "C"
+    node.end(lot, b"\1")
+    assert (status(scene, 2).state, status(scene, 2).done) == ("done", 3)
+
+
+def test_more_memory_than_any_node_has_is_refused(scene: Scene, node: Node) -> None:
+    failed_chain(scene, node)
+    found = refused(scene, RetryRun(1, run_id(1), NEW, memory=(2**50,)))
+    assert found.code == "impossible"
