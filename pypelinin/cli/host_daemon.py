@@ -118,7 +118,7 @@ class HostDaemon(KeptDaemon):
 
 SENT = (
     "workers", "store", "own_store_configuration", "labels", "memory", "resources",
-    "log_format", "log_level", "path",
+    "log_format", "log_level", "path", "affinity", "log_bytes",
 )  # fmt: skip
 """Settings that a Broker on another host shares with those here."""
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pypelinin.cli.supervised import ORPHANED
 from pypelinin.cli.supervision import described
-from pypelinin.config import VERSION
+from pypelinin.config import DEFAULTS, VERSION
 from pypelinin.errors import PypelininError, VersionMismatch
 from pypelinin.runtime.places import runtime_directory
 
@@ -100,7 +100,7 @@ def serve(values: Mapping[str, Any], keeper: Keeper, lines: Iterator[dict[str, A
     enter(values["directory"])
     sys.path[:0] = values["path"]
     daemons.log_to_stderr(values)
-    daemon = daemons.daemon_of("broker", {**values, "access": access_file(values)})
+    daemon = daemons.daemon_of("broker", {**DEFAULTS, **values, "access": access_file(values)})
     watcher = threading.Thread(target=obey, args=(lines, daemon.stop), name="keeper", daemon=True)
     watcher.start()
 

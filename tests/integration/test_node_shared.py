@@ -199,7 +199,7 @@ def test_a_claim_is_held_by_what_a_killed_run_leaves(tmp_path: Path, node: dict[
     told, log = tmp_path / "told", tmp_path / "log"
     script = RUN.replace("import work", "import leave as work")
     first = subprocess.Popen([sys.executable, "-c", script, str(told), "", "[[1, 1, 0]]"], env=node)
-    until(told.exists, "a process that is left", WAIT_S)
+    until(lambda: told.exists() and told.read_text(), "a process that is left", WAIT_S)
     left = psutil.Process(int(told.read_text()))
     try:
         family = psutil.Process(first.pid).children(recursive=True)

@@ -97,7 +97,7 @@ def test_on_failure_stop_ends_the_run(bare: RealCluster) -> None:
     manager = bare.manager()
     bad = Job("Fail")
     after = tuple(Job("Noop", name=f"n{i}") for i in range(2000))
-    gate = Job("Sleep", {"seconds": 0.3}, name="gate")
+    gate = Job("Sleep", {"seconds": 2.0}, name="gate")
     pipeline = Pipeline({bad: None, gate: after}, on_failure="stop")
     manager.run(pipeline, raise_on_failure=False)
     status = manager.status(pipeline)
