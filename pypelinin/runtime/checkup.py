@@ -83,7 +83,7 @@ def open_files(soft: int, hard: int) -> Finding:
     if soft == resource.RLIM_INFINITY or soft >= FILES_ENOUGH:
         return Finding("open files", OK, _count(soft))
     state = FAILED if soft < FILES_MIN else WARNING
-    what = f"{soft:,}; a slot takes 3, a connection 1"
+    what = f"{soft:,}; a slot takes 5, a connection 1"
     return Finding("open files", state, what, f"ulimit -n {_count(hard).replace(',', '')}")
 
 

@@ -21,7 +21,10 @@ CONTEXT_FILES = 16
 """What a context with some sockets opens."""
 ROUTER_FILES_MIN = 256
 BROKER_FILES = 64
-SLOT_FILES = 3
+SLOT_FILES = 5
+"""A link, both ends of a token pipe, and the two files that its jobs print to."""
+PRINTED_FILES = 2
+"""Those two: not there if nothing of what jobs print is kept."""
 SPARE_MIN = 24
 RESERVE = 100
 """Connections that may wait to be accepted, and files held for them."""
@@ -57,13 +60,14 @@ def demand_for_router() -> None:
         )
 
 
-def demand_for_slots(slots: int) -> None:
+def demand_for_slots(slots: int, keeps_output: bool = True) -> None:
     """Raises ClusterError, which says how many slots there could be."""
-    wanted = BROKER_FILES + SLOT_FILES * slots
+    each = SLOT_FILES if keeps_output else SLOT_FILES - PRINTED_FILES
+    wanted = BROKER_FILES + each * slots
     limit = raised_limit(wanted)
     if limit >= wanted:
         return
-    most = (limit - BROKER_FILES) // SLOT_FILES
+    most = (limit - BROKER_FILES) // each
     can = f"there can be {most} slots" if most > 0 else "there can be none"
     raise ClusterError(
         f"A Broker with {slots} slots needs {wanted} open files, this one may have {limit}: {can}.",

@@ -28,6 +28,8 @@ LIVE_BYTES_MAX = 16 * 1024
 ROWS_MAX = 1500
 WAITING_MAX = 100_000
 """Attempts whose output or usage waits for the Router; of more it is not kept."""
+UNSENT_BYTES_MAX = 256 * 1024 * 1024
+"""Of output of attempts that have ended; while more waits no new output is kept."""
 PAUSE_S = 0.05
 IDLE_BEATS = 3
 FORWARD_BYTES_MAX = 64 * 1024
@@ -49,16 +51,21 @@ class Output:
         "run",
         "sent",
         "stream",
+        "weight",
     )
 
     def __init__(
-        self, file: SlotFile, stream: int, attempt: tuple[str, int, int], begin: int
+        self, file: SlotFile, stream: int, attempt: tuple[str, int, int], begin: int, lost: int = 0
     ) -> None:
+        """The attempt printed *lost* bytes before that are no longer in the file."""
         file.use()
         self.file = file
         self.stream = stream
         self.run, self.job, self.fence = attempt
-        self.base = self.sent = self.end = begin
+        self.base = begin - lost
+        self.sent = self.end = begin
+        self.weight = 0
+        """Bytes of it that are counted as unsent."""
         self.closed = self.dropped = False
         self.live = False
         """Whether there is something new to look at."""
@@ -75,6 +82,11 @@ class Output:
             return max(head, self.end - LIVE_BYTES_MAX), self.end, True
         return self.sent, self.sent, False
 
+    def unsent(self, half: int) -> int:
+        """Bytes that are still to be sent if no more come."""
+        head = min(self.end, self.base + half)
+        return max(0, head - self.sent) + self.end - max(self.sent, head, self.end - half)
+
     def needed(self, half: int) -> int:
         """From where on the file must stay."""
         return self.sent if self.sent < self.base + half else max(self.sent, self.end - half)
@@ -90,6 +102,8 @@ class SlotOutput:
         self._done = 0
         self._given = [0, 0]
         """How far each file is known to be somebody's."""
+        self._lost = [(0, 0), (0, 0)]
+        """(fence, bytes): what that attempt had printed to each file when it was emptied."""
         self._seen: tuple[list[int], tuple[int, RunLot | None]] = ([0, 0], (0, None))
         """Sizes of the files, and (jobs done, lot), at the beat before."""
         self._current: list[Output | None] = [None, None]
@@ -126,7 +140,7 @@ class SlotOutput:
         exact: bool, total_s: float,
     ) -> None:  # fmt: skip
         """A job has ended, as its slot tells it; nothing of that is trusted."""
-        sizes = [file.size() for file in self.files]
+        sizes = self._sizes()
         ends = [min(int(out), sizes[0]), min(int(err), sizes[1])]
         self._cpu_s = float(total_s)
         peak = max(0, min(int(peak), PEAK_BYTES_MAX))
@@ -134,7 +148,7 @@ class SlotOutput:
 
     def died(self, cpu_s: float, peak: int) -> None:
         """The slot is gone, in the job that is next."""
-        ends = [file.size() for file in self.files]
+        ends = self._sizes()
         wall_s = time.time() - self._began
         self._ended(self._done, ends, wall_s, max(0.0, cpu_s - self._cpu_s), peak, False)
 
@@ -156,27 +170,46 @@ class SlotOutput:
             AttemptUsage(*attempt, now - wall_s, wall_s, cpu_s, peak, exact, *sizes)
         )
 
+    def _sizes(self) -> list[int]:
+        """How large the files are; one that has shrunk was emptied, by `> /dev/stderr` in a job.
+
+        What had not been sent of it is lost, and what is there now is of who comes next.
+        """
+        sizes = [file.size() for file in self.files]
+        for stream, file in enumerate(self.files):
+            if sizes[stream] >= max(self._given[stream], self._seen[0][stream]):
+                continue
+            output = self._current[stream]
+            if output is not None:
+                self._lost[stream] = (output.fence, output.end - output.base)
+                self._current[stream] = None
+            self._given[stream] = self._seen[0][stream] = 0
+            self._collector.emptied(file)
+        return sizes
+
     def _extend(self, stream: int, attempt: tuple[str, int, int], end: int) -> int:
         """What is new in that file is of this attempt; returns how much it has printed there."""
         output = self._current[stream]
         if output is not None and output.fence != attempt[2]:
             self._collector.changed(output, closed=True)
             output = self._current[stream] = None
+        fence, lost = self._lost[stream]
+        lost = lost if fence == attempt[2] else 0
         if end > self._given[stream]:
             if output is None:
-                begin = self._given[stream]
-                output = self._current[stream] = Output(self.files[stream], stream, attempt, begin)
+                file, begin = self.files[stream], self._given[stream]
+                output = self._current[stream] = Output(file, stream, attempt, begin, lost)
             self._given[stream] = output.end = end
             self._collector.changed(output)
-        return 0 if output is None else output.end - output.base
+        return lost if output is None else output.end - output.base
 
     def beat(self, busy: bool) -> None:
         """Look at what the job that runs has printed; what a lot left behind is its last job's.
 
         A job that was running a beat ago and still is has printed all that was there then.
         """
-        before = self._seen
-        self._seen = ([file.size() for file in self.files], (self._done, self._lot))
+        sizes, before = self._sizes(), self._seen
+        self._seen = (sizes, (self._done, self._lot))
         same = before[1][0] == self._done and before[1][1] is self._lot
         attempt = self._attempt(self._done if busy else self._done - 1)
         if attempt is not None and same:
@@ -204,9 +237,11 @@ class SlotOutput:
         """The slot is gone."""
         if self._lot is None:
             self._forward()
-        elif (attempt := self._attempt(self._done - 1)) is not None:
-            for stream, file in enumerate(self.files):
-                self._extend(stream, attempt, file.size())
+        else:
+            sizes, attempt = self._sizes(), self._attempt(self._done - 1)
+            if attempt is not None:
+                for stream in (0, 1):
+                    self._extend(stream, attempt, sizes[stream])
         for output in self._current:
             if output is not None:
                 self._collector.changed(output, closed=True)
@@ -221,6 +256,8 @@ class Collector:
         self.directory = directory or tempfile.gettempdir()
         self._half = max(1, bytes_max // 2)
         self._outputs: dict[Output, None] = {}
+        self._unsent_bytes = 0
+        """Of outputs that are closed."""
         self._usages: list[AttemptUsage] = []
         self.dropped = 0
         """How often something was not kept because too much waits already."""
@@ -245,15 +282,36 @@ class Collector:
             return
         if output.closed and output.sent >= output.end:
             if output in self._outputs:
-                del self._outputs[output]
-                output.file.let_go()
+                self._let_go(output)
             return
-        if len(self._outputs) < WAITING_MAX or output in self._outputs:
+        if output in self._outputs or self._has_room:
             self._outputs[output] = None
+            self._weigh(output)
         else:
             self.dropped += 1
             output.dropped = True
             output.file.let_go()
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._outputs) < WAITING_MAX and self._unsent_bytes < UNSENT_BYTES_MAX
+
+    def _weigh(self, output: Output) -> None:
+        weight = output.unsent(self._half) if output.closed else 0
+        self._unsent_bytes += weight - output.weight
+        output.weight = weight
+
+    def _let_go(self, output: Output) -> None:
+        self._unsent_bytes -= output.weight
+        del self._outputs[output]
+        output.file.let_go()
+
+    def emptied(self, file: SlotFile) -> None:
+        """What waited there to be sent is gone."""
+        file.begin_again()
+        for output in [output for output in self._outputs if output.file is file]:
+            output.end = output.sent
+            self.changed(output, closed=True)
 
     def used(self, usage: AttemptUsage) -> None:
         if len(self._usages) < WAITING_MAX:
@@ -319,8 +377,9 @@ class Collector:
             else:
                 output.sent = end
         if output.closed and output.sent >= output.end:
-            del self._outputs[output]
-            output.file.let_go()
+            self._let_go(output)
+        else:
+            self._weigh(output)
         return size
 
     def taken(self) -> None:

@@ -226,7 +226,7 @@ class Broker(Daemon):
         Raises ClusterError if the workers or the store cannot be loaded, or the Router
         refuses this Broker.
         """
-        demand_for_slots(self.slots)
+        demand_for_slots(self.slots, self.limits.log_bytes_max > 0)
         claim = NodeName(self._name or socket.gethostname())
         capacity = capacity_of(self.slots, self.memory, self.devices)
         claims = claims_of(capacity, self.devices)

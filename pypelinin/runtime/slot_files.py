@@ -44,6 +44,10 @@ class SlotFile:
         self._punched = page_end  # a file system that cannot do it is not asked again
         _libc.fallocate(self.fd, _HOLE, offset, length)
 
+    def begin_again(self) -> None:
+        """Somebody has emptied it."""
+        self._punched = 0
+
     def use(self) -> None:
         self._users += 1
 

@@ -196,10 +196,8 @@ class Slots:
         return taken
 
     def _ended(self, slot: _Slot, count: int) -> None:
-        """So many jobs of its lot are over."""
+        """So many jobs of its lot are over, or no longer its own."""
         slot.left -= count
-        if slot.output is not None:
-            slot.output.progressed(count)
         if not slot.left:
             self._pins.end(slot.number)
 
@@ -312,6 +310,8 @@ class Slots:
         except Exception:
             self._distrust(slot)
         if found.statuses:
+            if slot.output is not None:
+                slot.output.progressed(len(found.statuses))
             self._ended(slot, len(found.statuses))
             events += self._judged(slot, found.told(slot.number))
         if slot.look_at != float("inf"):
@@ -463,6 +463,8 @@ class Slots:
         for slot in list(self._slots.values()):
             self._pending += self._looked(slot, 0)
             unbegun = self._take_back(slot)
+            if slot.output is not None and slot.left > 0:
+                slot.output.died(0.0, 0)
             self._drop(slot)
             if slot.number != SERVICE:
                 self._pending.append(SlotExited(slot.number, how, unbegun))

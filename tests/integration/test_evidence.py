@@ -88,6 +88,25 @@ def test_all_that_a_job_prints_is_kept_in_its_order(manager: PipelineManager) ->
     assert printed(manager, run, "stderr") == b"python's error\nerror of a child\n"
 
 
+def empty_its_errors(gate: str) -> None:
+    os.write(2, b"a long line that is known before\n")
+    until(lambda: os.path.exists(gate))
+    subprocess.run(["sh", "-c", "echo emptied > /dev/stderr; echo and on >&2"], check=True)
+
+
+def test_a_job_that_empties_what_it_prints_to_is_heard(
+    manager: PipelineManager, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    run = Pipeline([Job(empty_its_errors, args=(str(gate),))])
+    manager.start(run)
+    before = printed_at_last(manager, run, b"known before\n", stream="stderr")
+    gate.touch()
+    after = printed_at_last(manager, run, b"and on\n", stream="stderr")
+    assert after == before + b"emptied\nand on\n"
+    manager.wait(run, WAIT_S)
+
+
 def say(number: int) -> None:
     print(f"job {number}")
 

@@ -52,7 +52,7 @@ def test_open_files() -> None:
     assert judged(checkup.open_files(resource.RLIM_INFINITY, -1)) == (OK, "unlimited")
     assert judged(checkup.open_files(128, 4096))[0] == FAILED
     found = checkup.open_files(1024, 1_048_576)
-    assert judged(found) == (WARNING, "1,024; a slot takes 3, a connection 1")
+    assert judged(found) == (WARNING, "1,024; a slot takes 5, a connection 1")
     assert found.remedy == "ulimit -n 1048576"
 
 

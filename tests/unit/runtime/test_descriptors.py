@@ -4,6 +4,7 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from pypelinin.errors import ClusterError
 from pypelinin.runtime import descriptors as module
 from pypelinin.runtime.descriptors import (
     BROKER_FILES,
+    PRINTED_FILES,
     RESERVE,
     ROUTER_FILES_MIN,
     SLOT_FILES,
@@ -21,6 +23,8 @@ from pypelinin.runtime.descriptors import (
     files_spare,
     raised_limit,
 )
+from pypelinin.runtime.evidence import Collector
+from pypelinin.runtime.slots import Setup, Slots
 
 
 class Limit:
@@ -76,6 +80,29 @@ def test_a_broker_says_how_many_slots_there_can_be(limit: Limit) -> None:
     limit.value = (32, 32)
     with pytest.raises(ClusterError, match=r"there can be none. Raise the limit"):
         demand_for_slots(1)
+
+
+def test_a_slot_whose_output_is_not_kept_needs_fewer(limit: Limit) -> None:
+    limit.value = (64, BROKER_FILES + 10 * (SLOT_FILES - PRINTED_FILES))
+    demand_for_slots(10, keeps_output=False)
+    with pytest.raises(ClusterError, match="there can be 10 slots"):
+        demand_for_slots(11, keeps_output=False)
+    with pytest.raises(ClusterError, match="there can be 6 slots"):
+        demand_for_slots(10)
+
+
+def test_a_slot_has_as_many_files_as_is_said(tmp_path: Path) -> None:
+    slots = Slots(Setup([], [], "", {}), "node-1", (), Collector(100, 0.5, str(tmp_path)))
+    plain = Slots(Setup([], [], "", {}), "node-1")
+    try:
+        for made, each in ((slots, SLOT_FILES), (plain, SLOT_FILES - PRINTED_FILES)):
+            made.start(0)  # and the nursery
+            before = files_spare()
+            made.start(1)
+            assert before - files_spare() == each
+    finally:
+        slots.close()
+        plain.close()
 
 
 def test_a_demand_leaves_nothing_open() -> None:

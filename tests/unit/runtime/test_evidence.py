@@ -41,6 +41,11 @@ class Desk:
     def prints(self, data: bytes, stream: int = 0) -> None:
         os.write(self.slot.fds[stream], data)
 
+    def empties(self, stream: int = 0) -> None:
+        """As `> /dev/stdout` does in a job."""
+        path = f"/proc/self/fd/{self.slot.fds[stream]}"
+        os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+
     def note(self, position: int, wall_s: float = 0.5, cpu_s: float = 0.25) -> None:
         out, err = (file.size() for file in self.slot.files)
         self.slot.note(position, out, err, wall_s, cpu_s, 5000, True, 1.0)
@@ -224,6 +229,104 @@ def test_what_is_too_much_is_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch
         desk.note(position)
     assert [told[0] for told in desk.take()] == [0, 1]
     assert desk.collector.dropped == 6  # output and usage of three
+
+
+def test_of_too_many_bytes_what_is_new_is_not_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "UNSENT_BYTES_MAX", 3 * HALF)
+    desk.begin(7, *range(5))
+    for position in range(3):  # the middle of the first one is not to be sent
+        desk.prints(b"h" * HALF + b"m" * 900 + b"t" * HALF)
+        desk.note(position)
+    assert [(told[0], len(told[3])) for told in desk.take()] == [
+        (0, HALF), (0, HALF), (1, HALF), (1, HALF),
+    ]  # fmt: skip
+    assert desk.collector.dropped == 1
+    desk.prints(b"there is room again")
+    desk.note(3)
+    assert desk.take() == [(3, 0, 0, b"there is room again", False)]
+    assert [usage.job for usage in desk.usages] == [0, 1, 2, 3]
+
+
+# --- a job empties the file it prints to ------------------------------------------------------
+
+
+def test_after_a_file_was_emptied_the_rest_is_whose_it_is(desk: Desk) -> None:
+    desk.begin(7, 3, 4, 5)
+    desk.prints(b"a long line of three")
+    desk.note(0)
+    assert desk.take() == [(3, 0, 0, b"a long line of three", False)]
+    desk.empties()
+    desk.prints(b"four")
+    desk.note(1)
+    desk.prints(b"five")
+    desk.note(2)
+    assert desk.take() == [(4, 0, 0, b"four", False), (5, 0, 0, b"five", False)]
+    assert [usage.stdout_bytes for usage in desk.usages] == [20, 4, 4]
+
+
+def test_what_waited_in_a_file_that_was_emptied_is_nobody_elses(desk: Desk) -> None:
+    desk.begin(7, 3, 4)
+    desk.prints(b"a long line of three")
+    desk.prints(b"error", stream=1)
+    desk.note(0)
+    desk.empties()
+    desk.prints(b"four")
+    desk.note(1)
+    assert desk.take() == [(3, 1, 0, b"error", False), (4, 0, 0, b"four", False)]
+    desk.slot.close()
+    with pytest.raises(OSError):
+        desk.slot.files[0].size()  # nobody waits for it
+
+
+def test_a_job_that_empties_its_file_goes_on_at_its_place(desk: Desk) -> None:
+    """Who reads drops what comes twice: offsets begin only once."""
+    desk.begin(7, 3)
+    desk.prints(b"sent")
+    desk.beat()
+    desk.beat()
+    assert desk.take() == [(3, 0, 0, b"sent", False)]
+    desk.empties()
+    desk.beat()
+    desk.prints(b"new")
+    desk.beat()
+    desk.beat()
+    assert desk.take() == [(3, 0, 4, b"new", False)]
+    desk.empties()
+    desk.note(0)
+    assert desk.take() == []
+    assert desk.usages[0].stdout_bytes == 7
+
+
+def test_bytes_that_a_beat_saw_and_that_are_gone_are_not_told(desk: Desk) -> None:
+    desk.begin(7, 3, 4)
+    desk.prints(b"seen by a beat")
+    desk.beat()
+    desk.empties()
+    desk.prints(b"new")
+    desk.beat()
+    desk.beat()
+    assert desk.take() == [(3, 0, 0, b"new", False)]
+    desk.note(0)
+    assert desk.usages == []
+    desk.empties()
+    desk.prints(b"x")
+    desk.slot.died(2.0, 6000)
+    desk.slot.close()
+    assert desk.take() == [(4, 0, 0, b"x", False)]
+
+
+def test_a_slot_that_ends_may_have_emptied_its_files(desk: Desk) -> None:
+    desk.begin(7, 3, 4)
+    desk.prints(b"a long line of three")
+    desk.note(0)
+    desk.take()
+    desk.empties()
+    desk.prints(b"quick")
+    desk.slot.progressed(1)
+    desk.slot.close()
+    assert desk.take() == [(4, 0, 0, b"quick", False)]
 
 
 def test_idle_slots_are_not_looked_at_for_ever(desk: Desk) -> None:

@@ -54,6 +54,20 @@ def test_what_nobody_reads_any_more_goes_back_to_the_disk(tmp_path: Path) -> Non
     file.let_go()
 
 
+def test_one_that_was_emptied_is_given_back_from_its_begin(tmp_path: Path) -> None:
+    file = SlotFile(str(tmp_path))
+    os.write(file.fd, b"x" * (3 * 2**20))
+    file.free(3 * 2**20)
+    os.ftruncate(file.fd, 0)
+    file.begin_again()
+    os.write(file.fd, b"y" * (2 * 2**20))
+    os.fsync(file.fd)
+    assert file.is_worth_freeing(2 * 2**20)
+    file.free(2 * 2**20)
+    assert os.fstat(file.fd).st_blocks * 512 < 2**20
+    file.let_go()
+
+
 def test_there_are_two_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = slot_files(str(tmp_path))
     assert pair[0].fd != pair[1].fd

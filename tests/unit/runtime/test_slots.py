@@ -26,6 +26,7 @@ from pypelinin.cluster.slots import (
 from pypelinin.graph import states
 from pypelinin.machine import Event
 from pypelinin.runtime import slots as module
+from pypelinin.runtime.evidence import Collector
 from pypelinin.runtime.slots import SERVICE, Setup, Slots, ending
 from pypelinin.runtime.values import pack_value
 from tests.integration.cluster import JOBS, ROOT, until
@@ -457,6 +458,61 @@ def test_a_recalled_job_never_begins_and_a_begun_one_is_never_recalled(
         assert len(notes(log)) == executed
     assert recalled > 100
     assert executed > 100
+
+
+@pytest.fixture
+def collector(driver: Driver, tmp_path: Path) -> Collector:
+    """What jobs of *driver* print goes there."""
+    made = driver.slots._collector = Collector(1000, 0.5, str(tmp_path))
+    return made
+
+
+def gated(driver: Driver, jobs: int, directory: Path) -> Path:
+    """A lot whose first job has begun and waits; returns what lets it go on."""
+    log, gate = directory / "log", directory / "gate"
+    driver.start(0)
+    driver.run("Gate", jobs, data={"log": str(log), "gate": str(gate)})
+    until(lambda: notes(log), "its begin")
+    return gate
+
+
+def printed(driver: Driver, data: bytes) -> None:
+    """As if the job that runs had."""
+    output = driver.slots._slots[0].output
+    assert output is not None
+    os.write(output.fds[0], data)
+
+
+def test_after_a_recall_output_is_of_the_job_that_runs(
+    driver: Driver, collector: Collector, tmp_path: Path
+) -> None:
+    gate = gated(driver, 4, tmp_path)
+    assert driver.slots.recall(0) == SlotRecalled(0, 3)
+    printed(driver, b"mine")
+    for now in (1.0, 2.0):
+        driver.slots.beat(now)
+    found = collector.take(time.monotonic())
+    assert found is not None
+    assert [(one.job, one.size) for one in found[0].printed] == [(0, 4)]
+    gate.touch()
+    driver.until(driver.statuses)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["slot", "nursery"])
+def test_who_died_is_the_job_that_ran(
+    driver: Driver, collector: Collector, tmp_path: Path, whole: bool
+) -> None:
+    gated(driver, 4, tmp_path)
+    printed(driver, b"last words")
+    nursery = driver.slots._nursery
+    assert nursery is not None
+    os.kill(nursery.pid if whole else driver.pid(), signal.SIGKILL)
+    (event,) = driver.until(lambda: driver.of(SlotExited))
+    assert event.unbegun == 3
+    found = collector.take(time.monotonic())
+    assert found is not None
+    assert [(one.job, one.size) for one in found[0].printed] == [(0, 10)]
+    assert [(one.job, one.stdout_bytes) for one in found[0].usages] == [(0, 10)]
 
 
 # --- the nursery ------------------------------------------------------------------------------
