@@ -100,16 +100,20 @@ def serve(values: Mapping[str, Any], keeper: Keeper, lines: Iterator[dict[str, A
     enter(values["directory"])
     sys.path[:0] = values["path"]
     daemons.log_to_stderr(values)
-    daemon = daemons.daemon_of("broker", {**DEFAULTS, **values, "access": access_file(values)})
-    watcher = threading.Thread(target=obey, args=(lines, daemon.stop), name="keeper", daemon=True)
-    watcher.start()
+    access = access_file(values)
+    try:
+        daemon = daemons.daemon_of("broker", {**DEFAULTS, **values, "access": access})
+        watched = (lines, daemon.stop, access)
+        threading.Thread(target=obey, args=watched, name="keeper", daemon=True).start()
 
-    def ready() -> None:
-        daemon.started.wait()
-        keeper.tell({"ready": {"api": daemon.api, "broadcast": daemon.broadcast}})
+        def ready() -> None:
+            daemon.started.wait()
+            keeper.tell({"ready": {"api": daemon.api, "broadcast": daemon.broadcast}})
 
-    threading.Thread(target=ready, name="ready", daemon=True).start()
-    daemons.start(daemon)
+        threading.Thread(target=ready, name="ready", daemon=True).start()
+        daemons.start(daemon)
+    finally:
+        remove(access)
     return 0
 
 
@@ -118,19 +122,27 @@ def access_file(values: Mapping[str, Any]) -> str:
     text = values.get("access_text")
     if not text:
         return ""
-    path = runtime_directory() / f"{os.path.basename(values['name'])}.access"
+    connection_name = os.path.basename(values["api"])  # its socket: two of a name do not mix
+    path = runtime_directory() / f"{os.path.basename(values['name'])}-{connection_name}.access"
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     return str(path)
 
 
-def obey(lines: Iterator[dict[str, Any]], stop: Callable[[], object]) -> None:
+def remove(access: str) -> None:
+    if access:
+        with contextlib.suppress(OSError):
+            os.unlink(access)
+
+
+def obey(lines: Iterator[dict[str, Any]], stop: Callable[[], object], access: str = "") -> None:
     """Stop as often as the keeper says so; end with it."""
     with contextlib.suppress(OSError, ValueError):
         for line in lines:
             if line.get("stop"):
                 stop()
+    remove(access)
     os._exit(ORPHANED)
 
 

@@ -24,6 +24,8 @@ OPTIONS = {
     "ControlMaster": "no",  # a connection of its own, so that its end is the Broker's
     "ControlPath": "none",
     "ForwardX11": "no",
+    "ForwardAgent": "no",  # jobs there could use it
+    "PermitLocalCommand": "no",
     "RequestTTY": "no",
 }
 HOSTED = "pypelinin.cli.hosted"

@@ -27,6 +27,12 @@ _KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 _HEAD = "# Access to a pypelinin cluster. Whoever can read this is {name!r} there.\n"
 
 
+class Unreadable(DefinitionError):
+    """The system did not let us read a file; `error` says why."""
+
+    error: OSError | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """A key pair and what it is for; *router* is the Router's public key."""
@@ -56,7 +62,9 @@ def read(path: Path) -> Access:
     """Any key file. Raises DefinitionError."""
     try:
         table = tomllib.loads(_private_text(path))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except DefinitionError:  # is a ValueError, too
+        raise
+    except ValueError as error:
         raise DefinitionError(f"{path} is no access file: {error}.") from None
     except RecursionError:
         raise DefinitionError(f"{path} is no access file.") from None
@@ -88,9 +96,11 @@ def _private_text(path: Path) -> str:
     """What stands in a file that nobody else can read. Raises DefinitionError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DefinitionError(f"The access file {path} cannot be read: {why}.") from None
+    except OSError as error:
+        what = f"The access file {path} cannot be read: {error.strerror}."
+        raise _unreadable(what, error) from None
+    except ValueError as error:
+        raise DefinitionError(f"The access file {path} cannot be read: {error}.") from None
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > BYTES_MAX:
@@ -98,9 +108,15 @@ def _private_text(path: Path) -> str:
         _check_private(path, found)
         return os.read(descriptor, BYTES_MAX).decode()
     except OSError as error:
-        raise DefinitionError(f"{path} cannot be read: {error.strerror}.") from None
+        raise _unreadable(f"{path} cannot be read: {error.strerror}.", error) from None
     finally:
         os.close(descriptor)
+
+
+def _unreadable(what: str, error: OSError) -> Unreadable:
+    made = Unreadable(what)
+    made.error = error
+    return made
 
 
 def _check_private(path: Path, found: os.stat_result) -> None:

@@ -78,11 +78,19 @@ class Audit:
         lines = []
         while self._waiting:
             lines.append(json.dumps(self._waiting.popleft(), ensure_ascii=False))
-        if self._dropped:
-            lines.append(json.dumps({"time": _stamp(), "event": "lost", "lines": self._dropped}))
-            self._dropped = 0
-        if not lines:
-            return
+        lost = self._dropped
+        self._dropped -= lost
+        try:
+            if lost:
+                told = json.dumps({"time": _stamp(), "event": "lost", "lines": lost})
+                self._write([*lines, told])
+            elif lines:
+                self._write(lines)
+        except OSError:
+            self._dropped += lost + len(lines)
+            raise
+
+    def _write(self, lines: list[str]) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o600)

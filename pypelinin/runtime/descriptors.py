@@ -140,6 +140,8 @@ class Gate:
 
     def _refill(self) -> None:
         with contextlib.suppress(OSError):
+            if files_spare() <= RESERVE + 2 * SPARE_MIN:
+                return  # others need them more
             while len(self._reserve) < RESERVE:
                 self._reserve.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
@@ -157,10 +159,7 @@ class Gate:
             return "Too many open files: no more connections are taken. " + _REMEDY
         if self.shut and spare >= 2 * SPARE_MIN + RESERVE - len(self._reserve):
             self._refill()
-            self.shut = False
-            for listener in self._listeners:
-                with contextlib.suppress(OSError):
-                    listener.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
+            self._open_it()
             return "There are files to open again: connections are taken."
         return ""
 
@@ -172,6 +171,12 @@ class Gate:
             with contextlib.suppress(OSError):  # where there are no filters
                 listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
             self._turn_away(listener)
+
+    def _open_it(self) -> None:
+        self.shut = False
+        for listener in self._listeners:
+            with contextlib.suppress(OSError):
+                listener.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
 
     def _turn_away(self, listener: socket.socket) -> None:
         """Whoever waits at the gate: each file of the reserve is worth one of them."""
@@ -186,6 +191,9 @@ class Gate:
                 os.close(self._reserve.pop())
 
     def close(self) -> None:
+        """What listens on these ports goes on, open."""
+        if self.shut:
+            self._open_it()
         for listener in self._listeners:
             listener.close()
         for file in self._reserve:

@@ -9,22 +9,34 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from pypelinin.cluster.roles import act_of, is_allowed, not_valid, wrong_role
+from pypelinin.cluster.roles import BROKER, act_of, is_allowed, not_valid, wrong_role
 from pypelinin.runtime.audit import Audit
 from pypelinin.runtime.authenticator import Authenticator, Context, secure, self_test
 from pypelinin.runtime.keys import Holder, KeyRing, fingerprint, ring_of
-from pypelinin.wire.codec import Record
+from pypelinin.wire.codec import Envelope, Record
 from pypelinin.wire.definitions import Refusal
-from pypelinin.wire.messages import Cancel, PipelineAdded
+from pypelinin.wire.messages import (
+    Cancel,
+    Configuration,
+    DrainNodes,
+    PauseRuns,
+    PipelineAdded,
+    RetryRun,
+)
 
 AUDIT_FILE = "audit.jsonl"
 PEERS_MAX = 100_000
 PAST_MAX = 1_000
+NAMED_MAX = 100
+"""Runs or nodes in one line of the audit log."""
+_ENDED = ""
+"""In place of the key of a peer that came with another role: it has to connect anew."""
 Say = Callable[[str, str], object]
 
 
@@ -81,7 +93,9 @@ class Door:
                 del self._peers[next(iter(self._peers))]
             self._peers[peer] = public
         found = self.ring.holders.get(public)
-        if found is not None:
+        if known == _ENDED:
+            self._peers[peer] = _ENDED
+        elif found is not None:
             return found
         was = self._past.get(public) or self._holders.get(public)
         self._audit.refused(
@@ -114,6 +128,15 @@ class Door:
                 self._audit.note("submit", run=added.run, **_named(holder), **facts)
         return True
 
+    def told(self, peer: bytes, envelope: Envelope) -> Envelope:
+        """As *peer* may have it: settings, perhaps with a store's password, are for Brokers."""
+        if not isinstance(envelope.message, Configuration):
+            return envelope
+        holder = self.ring.holders.get(self._peers.get(peer, ""))
+        if holder is not None and holder.role == BROKER:
+            return envelope
+        return replace(envelope, message=replace(envelope.message, values={}))
+
     # --- keys --------------------------------------------------------------------------
 
     def ended(self) -> Iterator[tuple[bytes, Refusal]]:
@@ -132,7 +155,11 @@ class Door:
                 self._audit.note("key changed", **_named(now[public]))
         self._say("info", f"The keys changed: there are {len(now)}.")
         self._look_after()
-        gone = {public: before[public].name for public in before.keys() - now.keys()}
+        gone = {
+            public: was.name
+            for public, was in before.items()
+            if public not in now or now[public].role != was.role  # it may hear too much
+        }
         self.lost_somebody = bool(gone)
         for public in gone:
             self._past[public] = before[public]
@@ -140,6 +167,8 @@ class Door:
             del self._past[next(iter(self._past))]
         for peer, public in list(self._peers.items()):
             if public in gone:
+                if public in now:
+                    self._peers[peer] = _ENDED
                 yield peer, not_valid(gone[public])
 
     def _look_after(self) -> None:
@@ -196,8 +225,15 @@ def _named(holder: Holder) -> dict[str, str]:
 
 
 def _facts(message: Record) -> dict[str, object]:
-    if isinstance(message, Cancel):
-        return {"runs": list(message.runs[:100])}
+    match message:
+        case Cancel(runs=runs):
+            return {"runs": list(runs[:NAMED_MAX])}
+        case PauseRuns(runs=runs, paused=paused):
+            return {"runs": list(runs[:NAMED_MAX]), "paused": paused}
+        case DrainNodes(nodes=nodes, why=why):
+            return {"nodes": list(nodes[:NAMED_MAX]), "why": why}
+        case RetryRun(run=run, new=new):
+            return {"run": run, "new": new}
     return {name: getattr(message, name) for name in ("run", "name") if hasattr(message, name)}
 
 

@@ -20,7 +20,7 @@ import zmq
 
 from pypelinin.cluster.roles import ADMIN, BROKER, PIPELINER, ROLES
 from pypelinin.errors import DefinitionError, NotFound, PypelininError
-from pypelinin.runtime.access import ROUTER, Access, is_name, read, write
+from pypelinin.runtime.access import ROUTER, Access, Unreadable, is_name, read, write
 
 SUFFIX = ".toml"
 HOLDERS_MAX = 10_000
@@ -145,6 +145,8 @@ def own_key(directory: Path, name: str, role: str) -> str:
 # --- reading ---------------------------------------------------------------------------
 
 Stamp = tuple[int, int, int, int, int]
+_DENIED = (FileNotFoundError, NotADirectoryError, PermissionError)
+"""Whoever runs the Router took the keys away; any other failure to read them says nothing."""
 
 
 class KeyRing:
@@ -163,33 +165,57 @@ class KeyRing:
         self.problems: Mapping[str, str] = {}
         """Why a file is left out, by its name."""
         self._read: dict[str, tuple[Stamp, Access | str]] = {}
+        self._failed = False
         self.look()
 
     def look(self) -> bool:
         """Read what changed; whether holders or problems are others now."""
         stamps, problems = self._stamps()
-        if not problems and stamps == {name: stamp for name, (stamp, _) in self._read.items()}:
+        same = stamps == {name: stamp for name, (stamp, _) in self._read.items()}
+        if same and not problems and not self._failed:
             return False
         for name in self._read.keys() - stamps.keys():
             del self._read[name]
         for name, stamp in stamps.items():
             known = self._read.get(name)
             if known is None or known[0] != stamp:
-                self._read[name] = (stamp, _usable(self.directory / name))
+                self._read_one(name, stamp, problems)
+        self._failed = bool(problems)
         return self._replace(problems)
+
+    def _read_one(self, name: str, stamp: Stamp, problems: dict[str, str]) -> None:
+        """A failure is not kept under that stamp: the next look tries again."""
+        try:
+            self._read[name] = (stamp, _usable(self.directory / name))
+        except Unreadable as failure:
+            if isinstance(failure.error, _DENIED):
+                self._read.pop(name, None)
+            if not isinstance(failure.error, FileNotFoundError):
+                problems[name] = str(failure)
 
     def _stamps(self) -> tuple[dict[str, Stamp], dict[str, str]]:
         stamps: dict[str, Stamp] = {}
+        problems: dict[str, str] = {}
         try:
             names = sorted(os.listdir(self.directory))
         except OSError as error:
-            return {}, {str(self.directory): f"cannot be read: {error.strerror}"}
+            problems[str(self.directory)] = f"cannot be read: {error.strerror}"
+            if isinstance(error, _DENIED):
+                return {}, problems
+            names = sorted(self._read)  # each of these can still be looked at
         for name in names[:HOLDERS_MAX]:
             if name.endswith(SUFFIX) and name != f"{ROUTER}{SUFFIX}":
-                with contextlib.suppress(OSError):
+                try:
                     s = os.stat(self.directory / name)
-                    stamps[name] = (s.st_mtime_ns, s.st_size, s.st_mode, s.st_ino, s.st_uid)
-        return stamps, {}
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    problems[name] = f"cannot be read: {error.strerror}"
+                    if name in self._read and not isinstance(error, _DENIED):
+                        stamps[name] = self._read[name][0]
+                    continue
+                stamps[name] = (s.st_mtime_ns, s.st_size, s.st_mode, s.st_ino, s.st_uid)
+        return stamps, problems
 
     def _replace(self, problems: dict[str, str]) -> bool:
         holders: dict[str, Holder] = {}
@@ -207,9 +233,11 @@ class KeyRing:
 
 
 def _usable(path: Path) -> Access | str:
-    """The key in a file, or why it is none."""
+    """The key in a file, or why it is none. Raises Unreadable."""
     try:
         found = read(path)
+    except Unreadable:
+        raise
     except PypelininError as error:
         return str(error)
     if found.name != path.name.removesuffix(SUFFIX):

@@ -15,6 +15,8 @@ from pypelinin.runtime.value_files import PROBE, ValueFiles, this_start
 from pypelinin.wire.definitions import ValuePlace
 
 WATCH_S = 1.0
+AGAIN_S = 5.0
+"""After a start that failed: each one holds up the Router."""
 PORT = "port"
 
 
@@ -29,6 +31,7 @@ class ServedValues:
         self._files = ValueFiles(directory)
         self._server: subprocess.Popen[str] | None = None
         self._probe = ""
+        self._port = "*"
         self._watch_at = 0.0
 
     def start(self, cluster: str, durable: bool) -> ValuePlace:
@@ -36,7 +39,7 @@ class ServedValues:
         self._probe = f"{cluster}-{secrets.token_hex(8)}"
         try:
             self._write_probe()
-            port = self._serve(self._last_port())
+            port = self._port = self._serve(self._last_port())
             (self._directory / PORT).write_text(port)
         except OSError as error:
             raise ClusterError(
@@ -81,8 +84,11 @@ class ServedValues:
         self._watch_at = now + WATCH_S
         if self._server is None or self._server.poll() is not None:
             self._end()
-            with contextlib.suppress(OSError):  # too many processes or files: the next time
-                self._serve(self._last_port())
+            with contextlib.suppress(OSError, ClusterError):
+                if self._serve(self._port) == self._port:
+                    return
+            self._end()  # at another port nobody would look for it
+            self._watch_at = now + AGAIN_S
 
     def drop(self, names: Iterable[str]) -> None:
         for name in names:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -210,8 +211,11 @@ class RouterSockets:
             self.broadcast.close()
 
     def send(self, peer: bytes, envelope: Envelope) -> None:
-        if self.door is None or self.door.may_hear(peer, envelope.message):
-            self._post(peer, envelope)
+        if self.door is not None:
+            if not self.door.may_hear(peer, envelope.message):
+                return
+            envelope = self.door.told(peer, envelope)
+        self._post(peer, envelope)
 
     def _post(self, peer: bytes, envelope: Envelope) -> None:
         frames = [peer, *([b""] if peer in self._delimited else []), *_frames(envelope)]
@@ -328,6 +332,7 @@ class PeerSocket:
         self.context = new_context()
         self._outbox = _Outbox()
         self._wake: tuple[int, int] | None = None
+        self._wake_lock = threading.RLock()  # a finalizer may wake, too, whatever its thread does
         self.socket, self._handshakes = self._connect()
 
     def let_wake(self) -> None:
@@ -337,8 +342,8 @@ class PeerSocket:
 
     def wake(self) -> None:
         """End the `wait` that sleeps, or the next one; from any thread."""
-        if self._wake is not None:
-            with contextlib.suppress(BlockingIOError):
+        with self._wake_lock, contextlib.suppress(BlockingIOError):
+            if self._wake is not None:
                 os.write(self._wake[1], b"\0")
 
     def _connect(self) -> tuple[zmq.Socket[bytes], Handshakes]:
@@ -431,6 +436,7 @@ class PeerSocket:
         self._handshakes.close()
         self.socket.close()
         self.context.term()
-        for fd in self._wake or ():
-            os.close(fd)
-        self._wake = None
+        with self._wake_lock:
+            pipe, self._wake = self._wake or (), None
+            for fd in pipe:
+                os.close(fd)

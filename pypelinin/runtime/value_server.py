@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -69,7 +70,7 @@ class Server:
             return [number, b"the probe is not this cluster's"]
         try:
             return [number, b"", self._do(peer, verb, name, rest)]
-        except (OSError, ValueError, LookupError, ValueLost) as error:
+        except (OSError, ValueError, LookupError, ArithmeticError, ValueLost) as error:
             return [number, str(error).encode(errors="replace") or b"error"]
 
     def _may(self, key: str, verb: bytes) -> bool:
@@ -277,11 +278,15 @@ class Cache:
     def __init__(self, root: Path, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._root = root
         self._bytes_max = bytes_max
+        self._unseen_bytes_max = 0
+        """What may yet be put before the whole directory is looked at."""
 
     def get(self, packed: bytes) -> memoryview | None:
         kept = reference(packed)
         path = self._path(kept)
         try:
+            if not self._is_ours():
+                return None
             with open(path, "rb") as file:
                 data = memoryview(bytearray(file.read()))
             os.utime(path)
@@ -294,27 +299,36 @@ class Cache:
         path = self._path(reference(packed))
         with contextlib.suppress(OSError):
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._root.stat().st_uid != os.getuid():
+            if not self._is_ours():
                 return
             with tempfile.NamedTemporaryFile(dir=self._root, delete=False) as file:
                 file.writelines(pieces)
+                self._unseen_bytes_max -= file.tell()
             os.rename(file.name, path)
-            self._shrink()
+            if self._unseen_bytes_max < 0:
+                self._unseen_bytes_max = self._bytes_max // 64
+                self._shrink()
+
+    def _is_ours(self) -> bool:
+        """Its name can be guessed, so somebody else may have made it. Raises OSError."""
+        found = self._root.lstat()
+        private = found.st_uid == os.getuid() and not found.st_mode & 0o077
+        return private and stat.S_ISDIR(found.st_mode)
 
     def _shrink(self) -> None:
         entries = []
-        with os.scandir(self._root) as found:
-            for entry in found:
+        with os.scandir(self._root) as listed:
+            for entry in listed:
                 # Another process may have dropped it meanwhile.
                 with contextlib.suppress(FileNotFoundError):
                     entries.append((entry.stat(), entry.path))
-        size = sum(stat.st_size for stat, _ in entries)
-        for stat, path in sorted(entries, key=lambda pair: pair[0].st_mtime):
+        size = sum(found.st_size for found, _ in entries)
+        for known, path in sorted(entries, key=lambda pair: pair[0].st_mtime):
             if size <= self._bytes_max:
                 return
             with contextlib.suppress(OSError):
                 os.unlink(path)
-            size -= stat.st_size
+            size -= known.st_size
 
     def _path(self, kept: Reference) -> Path:
         # copies are not synced: what is not summed is good until this machine restarts

@@ -140,7 +140,10 @@ def test_an_access_file_is_only_for_its_user(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert hosted.access_file({"name": "node"}) == ""
-    for text in ("secret", "another"):
-        path = Path(hosted.access_file({"name": "../node", "access_text": text}))
-        assert path == tmp_path / "pypelinin" / "node.access"
+    for number, text in enumerate(["secret", "another"]):
+        values = {"name": "../node", "access_text": text, "api": f"ipc:///tmp/{number}.api"}
+        path = Path(hosted.access_file(values))
+        assert path == tmp_path / "pypelinin" / f"node-{number}.api.access"
         assert (path.read_text(), path.stat().st_mode & 0o777) == (text, 0o600)
+        hosted.remove(str(path))
+        assert not path.exists()

@@ -21,7 +21,7 @@ def test_the_command_line() -> None:
     host = Host("node", user="me", port=2222)
     words = command(["ssh", "-F", "file"], host, "/tmp/x.api", PORTS, "/here/python")
     assert words[:3] == ["ssh", "-F", "file"]
-    assert "BatchMode=yes" in words
+    assert {"BatchMode=yes", "ForwardAgent=no", "PermitLocalCommand=no"} <= set(words)
     assert words[-8:-1] == [
         "/tmp/x.api:127.0.0.1:5555", "-R", "/tmp/x.api.values:127.0.0.1:6001",
         "-p", "2222", "--", "me@node",

@@ -89,6 +89,7 @@ def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
         (text_of(ALICE).encode().replace(b'"alice"', b"1"), "it has 'name'"),
         (b"a = " + b"[" * 5000, "is no access file"),
         (b"#" * 70_000, "is no access file"),
+        (b"a = " + b"9" * 5000, "is no access file"),
     ],
 )
 def test_what_is_no_access_file(path: Path, content: bytes, said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,19 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     audit.close()
     assert "cannot be written" in audit.problem
     assert (tmp_path / "target").read_text() == "not ours\n"
+
+
+def test_what_a_failed_write_took_along_is_told(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("")
+    (tmp_path / "audit").symlink_to(tmp_path / "target")
+    audit = Audit(tmp_path / "audit")
+    audit.note("x")
+    deadline = time.monotonic() + 10
+    while not audit.problem and time.monotonic() < deadline:
+        os.sched_yield()
+    (tmp_path / "audit").unlink()
+    audit.note("y")
+    audit.close()
+    assert [line["event"] for line in lines(tmp_path / "audit")] == ["y", "lost"]
+    assert lines(tmp_path / "audit")[1]["lines"] == 1
+    assert audit.problem == ""

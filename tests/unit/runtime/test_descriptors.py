@@ -172,6 +172,26 @@ def test_a_shut_door_takes_nobody_and_opens_again(
     assert connects(listener, 5.0)
 
 
+def test_a_gate_that_is_closed_leaves_the_port_open(
+    gate: Gate, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "files_spare", lambda: 3)
+    assert "no more connections" in gate.look(1.0)
+    gate.close()
+    assert connects(listener, 5.0)
+
+
+def test_a_gate_does_not_take_the_last_files(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files_spare()
+    with monkeypatch.context() as few:
+        few.setattr(module, "files_spare", lambda: RESERVE + 2 * module.SPARE_MIN)
+        gate = Gate([listener.getsockname()[1]])
+    assert files_spare() == before - 1  # its hand on the port
+    gate.close()
+
+
 def test_a_door_without_a_listener_has_nothing_open() -> None:
     before = files_spare()
     gate = Gate([])

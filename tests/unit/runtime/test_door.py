@@ -14,8 +14,19 @@ import zmq
 from pypelinin.runtime.access import Access
 from pypelinin.runtime.door import AUDIT_FILE, Door, door_of
 from pypelinin.runtime.keys import Holder, new, revoke
+from pypelinin.wire.codec import Envelope
 from pypelinin.wire.definitions import Refusal
-from pypelinin.wire.messages import Added, Cancel, GetStatus, PipelineAdded, Status
+from pypelinin.wire.messages import (
+    Added,
+    Cancel,
+    Configuration,
+    DrainNodes,
+    GetStatus,
+    PauseRuns,
+    PipelineAdded,
+    RetryRun,
+    Status,
+)
 
 
 class Frame:
@@ -76,6 +87,48 @@ def test_each_message_is_judged_by_its_role(made: Made) -> None:
     assert (refused["event"], refused["key"], refused["why"]) == (
         "refused message", "vera", "role",
     )  # fmt: skip
+
+
+def test_what_an_operator_did_is_written_down(made: Made) -> None:
+    new(made.journal / "keys", "root", "admin")
+    made.door.ring.look()
+    (root,) = (one for one in made.door.ring.holders.values() if one.role == "admin")
+    runs = tuple(map(str, range(200)))
+    for message in (
+        DrainNodes(1, ("n1",), "disk"), PauseRuns(1, runs, True), RetryRun(1, "old", "new"),
+    ):  # fmt: skip
+        assert made.door.judge(root, message) is None
+    drain, pause, retry = made.events()
+    assert (drain["nodes"], drain["why"]) == (["n1"], "disk")
+    assert (len(pause["runs"]), pause["paused"]) == (100, True)
+    assert (retry["run"], retry["new"]) == ("old", "new")
+
+
+def test_only_brokers_are_told_the_settings(made: Made) -> None:
+    broker = new(made.journal / "keys", "b", "broker")
+    made.door.ring.look()
+    made.holder(made.vera, b"v")
+    made.holder(broker, b"b")
+    settings = Envelope(Configuration(1, "c", 1, "1", "", {"store": {"password": "x"}}))
+    assert made.door.told(b"b", settings) is settings
+    for peer in (b"v", b"stranger"):
+        told = made.door.told(peer, settings).message
+        assert isinstance(told, Configuration)
+        assert (told.values, told.cluster) == ({}, "c")
+
+
+def test_another_role_ends_what_is_open(made: Made) -> None:
+    made.holder(made.alice, b"one")
+    path = made.journal / "keys" / "alice.toml"
+    path.write_text(path.read_text().replace("client", "viewer"))
+    assert made.door.ring.look()
+    ((peer, _),) = made.door.ended()
+    assert peer == b"one"
+    assert made.door.lost_somebody
+    for _ in range(2):
+        assert isinstance(made.door.holder(b"one", Frame(made.alice.public)), Refusal)
+        assert not made.door.may_hear(b"one", Status(1, ()))
+    assert made.holder(made.alice, b"two").role == "viewer"  # who connects anew
 
 
 def test_a_message_without_a_key_is_refused(made: Made) -> None:

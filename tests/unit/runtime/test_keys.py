@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -187,6 +188,74 @@ def test_a_directory_that_went_away_lets_nobody_in(directory: Path) -> None:
     directory.with_name("away").rename(directory)
     assert ring.look()
     assert names(ring) == {"alice"}
+
+
+def fails(number: int, name: str = "") -> Callable[..., object]:
+    """In place of a function of `os`: it fails, perhaps only for the file *name*."""
+    stat_of, open_it = os.stat, os.open
+
+    def instead(path: str | os.PathLike[str], *more: int) -> object:
+        if not name or os.fspath(path).endswith(name):
+            raise OSError(number, os.strerror(number))
+        return open_it(path, *more) if more else stat_of(path)
+
+    return instead
+
+
+@pytest.mark.parametrize("function", ["listdir", "stat"])
+def test_a_look_that_fails_revokes_nobody(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    for name in ("alice", "bob"):
+        new(directory, name, "client")
+    ring = KeyRing(directory)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, function, fails(errno.EMFILE if function == "listdir" else errno.EIO))
+        assert ring.look()
+        assert names(ring) == {"alice", "bob"}
+        assert all("cannot be read" in why for why in ring.problems.values())
+        assert ring.problems
+        assert not ring.look()
+    assert ring.look()  # the problem is over
+    assert ring.problems == {}
+    assert names(ring) == {"alice", "bob"}
+
+
+def test_a_key_is_revoked_also_while_no_list_can_be_had(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("alice", "bob"):
+        new(directory, name, "client")
+    ring = KeyRing(directory)
+    monkeypatch.setattr(os, "listdir", fails(errno.EMFILE))
+    revoke(directory, "alice")
+    assert ring.look()
+    assert names(ring) == {"bob"}
+
+
+def test_a_file_that_could_not_be_read_is_read_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new(directory, "alice", "client")
+    ring = KeyRing(directory)
+    new(directory, "bob", "viewer")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "open", fails(errno.EMFILE, "bob.toml"))
+        assert ring.look()
+        assert names(ring) == {"alice"}
+        assert "Too many open files" in ring.problems["bob.toml"]
+    assert ring.look()
+    assert names(ring) == {"alice", "bob"}
+
+
+def test_a_directory_that_is_denied_lets_nobody_in(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new(directory, "alice", "client")
+    ring = KeyRing(directory)
+    monkeypatch.setattr(os, "listdir", fails(errno.EACCES))
+    assert ring.look()
+    assert not ring.holders
 
 
 @pytest.mark.parametrize("how", ["truncated", "binary", "readable", "other"])

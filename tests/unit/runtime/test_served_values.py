@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from pypelinin.errors import ClusterError
 from pypelinin.runtime.served_values import ServedValues
 from pypelinin.runtime.value_files import ValueFiles
 from pypelinin.runtime.value_store import is_readable
@@ -45,3 +48,29 @@ def test_dropped_values_are_gone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["2"]
     served.drop(["run"])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_restart_that_fails_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = ServedValues(tmp_path / "values", "127.0.0.1")
+    try:
+        place = served.start("c" * 32, durable=True)
+        really, asked = served._serve, []
+
+        def serve(port: str) -> str:
+            asked.append(port)
+            if len(asked) == 1:
+                raise ClusterError("It cannot start.")
+            return really("*" if len(asked) == 2 else port)  # somebody else has that port
+
+        monkeypatch.setattr(served, "_serve", serve)
+        assert served._server is not None
+        served._server.kill()
+        served._server.wait()
+        for now, works in ((1e6, False), (2e6, False), (3e6, True)):
+            served.watch(now)
+            assert (served._server is not None) == works
+        assert asked == [str(place.port)] * 3
+    finally:
+        served.close()

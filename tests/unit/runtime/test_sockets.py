@@ -22,7 +22,14 @@ from pypelinin.runtime.keys import new, revoke
 from pypelinin.runtime.sockets import PeerSocket, RouterSockets, check_bind, is_loopback
 from pypelinin.wire.codec import PROTOCOL, Blobs, Envelope, to_frames
 from pypelinin.wire.definitions import FRAME_BYTES_MAX
-from pypelinin.wire.messages import NAMES, GetCluster, GetStatus, JoinPipeliner, RunForSlot
+from pypelinin.wire.messages import (
+    NAMES,
+    Configuration,
+    GetCluster,
+    GetStatus,
+    JoinPipeliner,
+    RunForSlot,
+)
 
 ANY = "tcp://127.0.0.1:*"
 WAIT_S = 20.0
@@ -424,6 +431,9 @@ def test_with_keys_any_address_will_do(tmp_path: Path) -> None:
     assert isinstance(event, Received)
     made.send(event.peer, ask(5))
     assert numbers(gather(peer.receive, 1)) == [5]
+    made.send(event.peer, Envelope(Configuration(1, "c", 1, "1", "", {"store": {"url": "secret"}})))
+    (told,) = gather(peer.receive, 1)
+    assert told.envelope.message.values == {}  # type: ignore[attr-defined]
     peer.send(Envelope(JoinPipeliner("p", "i", 1)))
     peer.send(ask(2))
     assert numbers(gather(made.receive, 1, peer.flush)) == [2]

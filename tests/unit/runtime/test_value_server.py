@@ -107,6 +107,7 @@ def frames(*frames: bytes) -> list[bytes]:
     "request_frames",
     [[], [b"1"], frames(b"get"), frames(b"get", b"../../etc/passwd", b"0", b"10"),
      frames(b"get", b"a/b", b"zero", b"10"), frames(b"put", b"a/b", b"-5", b"x"),
+     frames(b"put", b"a/b", b"1" + b"0" * 30, b"x"), frames(b"get", b"a/b", b"1" + b"0" * 30, b"1"),
      frames(b"close", b"a/b", b"10"), frames(b"eat", b"a/b"), frames(b"put", b"a/b"),
      frames(b"get", b"\xff/b", b"0", b"1")],
 )  # fmt: skip
@@ -142,6 +143,37 @@ def test_the_cache_drops_the_oldest(tmp_path: Path) -> None:
             os.utime(path, (1000 + age, 1000 + age))
     assert cache.get(kept[0]) is None
     assert cache.get(kept[2]) is not None
+
+
+def test_the_cache_is_not_looked_through_for_each_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path / "cache", bytes_max=64 * 1000)
+    looks: list[int] = []
+    monkeypatch.setattr(cache, "_shrink", lambda: looks.append(number))
+    files = ValueFiles(tmp_path / "files")
+    for number in range(8):
+        packed = files.put(f"{RUN}/{number}", [[b"x" * 300]], durable=False)[0]
+        cache.put(packed, [memoryview(b"x" * 300)])
+    assert looks == [0, 4]
+
+
+@pytest.mark.parametrize("how", ["open to others", "a link"])
+def test_a_cache_that_somebody_else_may_have_made_is_none(tmp_path: Path, how: str) -> None:
+    packed = ValueFiles(tmp_path / "files").put(f"{RUN}/1", [[b"x"]], durable=False)[0]
+    Cache(tmp_path / "cache").put(packed, [memoryview(b"x")])
+    cache = Cache(tmp_path / "cache")
+    assert cache.get(packed) == b"x"
+    if how == "a link":
+        (tmp_path / "cache").rename(tmp_path / "theirs")
+        (tmp_path / "cache").symlink_to(tmp_path / "theirs")
+    else:
+        (tmp_path / "cache").chmod(0o777)
+    assert cache.get(packed) is None
+    before = sorted(os.listdir(tmp_path / "cache"))
+    other = ValueFiles(tmp_path / "files").put(f"{RUN}/2", [[b"y"]], durable=False)[0]
+    cache.put(other, [memoryview(b"y")])
+    assert sorted(os.listdir(tmp_path / "cache")) == before
 
 
 def test_a_copy_that_another_process_dropped_meanwhile_is_passed_over(tmp_path: Path) -> None:
