@@ -124,7 +124,7 @@ class Node:
         if self.offers(terms):
             return True
         empty = self.left.cores >= self.offered.cores > 0
-        return empty and not self.draining and self.need(terms) is not None
+        return empty and not self.closed and self.need(terms) is not None
 
 
 class Placed(NamedTuple):

@@ -7,6 +7,7 @@ unless it is the last one that takes jobs.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 
 from pypelinin.cluster.coordinator import Node
 from pypelinin.cluster.desk import Desk
@@ -17,7 +18,7 @@ from pypelinin.cluster.refusals import no_such_node, refuse
 from pypelinin.cluster.retrying import judge_retry
 from pypelinin.cluster.scribe import Scribe
 from pypelinin.wire.codec import unpack_record
-from pypelinin.wire.definitions import FRAME_BYTES_MAX, Header, Refusal
+from pypelinin.wire.definitions import FRAME_BYTES_MAX, Header, Kind, Refusal
 from pypelinin.wire.messages import DrainNodes, PauseRuns, RetryRun, SetDraining
 from pypelinin.wire.rows import PausedRuns
 
@@ -72,8 +73,13 @@ class Operations:
             self._dispatch.pause(fresh) if message.paused else self._dispatch.resume(fresh)
         return runs
 
-    def retry(self, message: RetryRun, wall: float) -> Refusal | RunRecord:
-        """The new run, or why there is none; the same one if asked twice."""
+    def retry(
+        self, message: RetryRun, wall: float, fits: Callable[[Kind], Refusal | None] | None
+    ) -> Refusal | RunRecord:
+        """The new run, or why there is none; the same one if asked twice.
+
+        *fits* says why no node could ever run a kind; None while it is not known which there are.
+        """
         runs = self._state.runs
         source = runs.get(message.run)
         if source is None or not source.complete:
@@ -87,8 +93,9 @@ class Operations:
         if isinstance(row, Refusal):
             return row
         header = unpack_record(Header, row.header, FRAME_BYTES_MAX)
-        for kind in header.kinds if message.memory else ():
-            refusal = self._dispatch.coordinator.refusal(kind)
+        for kind in header.kinds if message.memory and fits is not None else ():
+            assert fits is not None
+            refusal = fits(kind)
             if refusal is not None and refusal.code == "impossible":
                 return refusal
         self._scribe.write([row])

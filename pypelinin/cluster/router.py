@@ -8,7 +8,7 @@ what says "accepted" or "finished" waits: answers to clients and acknowledgement
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pypelinin.cluster import answers, explaining, witnessed
 from pypelinin.cluster.desk import Desk, Peer
@@ -36,7 +36,7 @@ from pypelinin.config import Limits
 from pypelinin.graph import states
 from pypelinin.machine import Command, Event
 from pypelinin.wire.codec import Envelope, Record
-from pypelinin.wire.definitions import BATCH_ROWS_MAX, Refusal, ValuePlace
+from pypelinin.wire.definitions import BATCH_ROWS_MAX, Kind, Refusal, ValuePlace
 from pypelinin.wire.evidence import Evidence, GetLogs, NodeSample
 from pypelinin.wire.messages import (
     AddJob,
@@ -298,9 +298,7 @@ class Router:
         results = []
         opened = []
         wall = now + self._wall_offset_s
-        # nodes that are still to come back may offer what the others lack
-        fits = None if self.members.awaited else self.dispatch.coordinator.refusal
-        for added, rows in self.state.runs.judge_parts(message, wall, fits):
+        for added, rows in self.state.runs.judge_parts(message, wall, self._fits):
             self.scribe.write(rows)
             results.append(added)
             run = self.state.runs.get(added.run)
@@ -314,6 +312,11 @@ class Router:
                 opened.append(run)
         self.planning.assign(opened)
         self.scribe.answer(peer, PipelineAdded(message.request, tuple(results)))
+
+    @property
+    def _fits(self) -> Callable[[Kind], Refusal | None] | None:
+        """Why no node could run a kind; None while nodes that are to come back may offer it."""
+        return None if self.members.awaited else self.dispatch.coordinator.refusal
 
     def _cancel(self, peer: bytes, message: Cancel, now: float) -> None:
         runs = self.state.runs.named(message.runs)
@@ -345,7 +348,7 @@ class Router:
         elif self.dispatch.queues.count > self.limits.queued_jobs_max:
             found = refuse("busy", f"{self.dispatch.queues.count:,} jobs are queued already.")
         else:
-            run = self.operations.retry(message, now + self._wall_offset_s)
+            run = self.operations.retry(message, now + self._wall_offset_s, self._fits)
             found = run if isinstance(run, Refusal) else [run]
         if isinstance(found, Refusal):
             return Refused(message.request, found)

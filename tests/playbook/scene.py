@@ -17,6 +17,7 @@ from pypelinin.wire.codec import Blobs, Envelope, Record, pack_plain, pack_recor
 from pypelinin.wire.definitions import Capacity, Place
 from pypelinin.wire.messages import (
     AddPipeline,
+    GetStatus,
     HeldLot,
     JobFailure,
     JobsFinished,
@@ -28,6 +29,8 @@ from pypelinin.wire.messages import (
     Progress,
     Refused,
     Rejoin,
+    RunStatus,
+    Status,
     Wait,
     Welcome,
 )
@@ -192,6 +195,13 @@ class Scene:
         for waiting in [command for command in self._later if command.lsn <= lsn]:
             self._later.remove(waiting)
             self._mail.setdefault(waiting.peer, []).append(waiting.envelope)
+
+
+def status(scene: Scene, number: int = 1) -> RunStatus:
+    """What the Router says of a run, durably."""
+    answer = scene.reply(GetStatus(99, (run_id(number),), False), b"somebody")
+    assert isinstance(answer, Status)
+    return answer.runs[0]
 
 
 class _Member:

@@ -16,7 +16,6 @@ from pypelinin.wire.messages import (
     DropJobs,
     GetCluster,
     GetJob,
-    GetStatus,
     JobFailure,
     JobsReturned,
     NodeStatus,
@@ -27,7 +26,7 @@ from pypelinin.wire.messages import (
     SetDraining,
     Status,
 )
-from tests.playbook.scene import Node, Scene, chain, ints, run_id, wide
+from tests.playbook.scene import Node, Scene, chain, ints, run_id, status, wide
 
 CRASH = Failure("signal", "SIGSEGV", "it was killed by SIGSEGV", "", "node")
 ERROR = Failure("exception", "ValueError", "no")
@@ -49,12 +48,6 @@ def nodes(scene: Scene) -> dict[str, NodeStatus]:
     answer = scene.reply(GetCluster(9), b"somebody")
     assert isinstance(answer, Cluster)
     return {found.name: found for found in answer.nodes}
-
-
-def status(scene: Scene, number: int = 1) -> RunStatus:
-    answer = scene.reply(GetStatus(99, (run_id(number),), False), b"somebody")
-    assert isinstance(answer, Status)
-    return answer.runs[0]
 
 
 def pause(scene: Scene, paused: bool = True) -> RunStatus:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pypelinin.cluster.retrying import judge_retry
+from pypelinin.cluster.state import State
 from pypelinin.graph import states
 from pypelinin.graph.job import Job
 from pypelinin.pipeline import Pipeline
@@ -25,7 +26,6 @@ from pypelinin.wire.definitions import (
 from pypelinin.wire.messages import (
     AddPipeline,
     Cancel,
-    GetStatus,
     JobFailure,
     JobsFinished,
     Progress,
@@ -35,8 +35,8 @@ from pypelinin.wire.messages import (
     RunStatus,
     Status,
 )
-from pypelinin.wire.rows import Forgotten, Retried
-from tests.playbook.scene import WALL, Node, Scene, chain, pack, run_id, state_with, wide
+from pypelinin.wire.rows import Forgotten, Retried, pack_row, unpack_row
+from tests.playbook.scene import WALL, Node, Scene, chain, pack, run_id, state_with, status, wide
 
 ERROR = Failure("exception", "ValueError", "no")
 NEW = run_id(2)
@@ -64,12 +64,6 @@ def refused(scene: Scene, message: RetryRun) -> Refusal:
     answer = scene.reply(message, b"somebody")
     assert isinstance(answer, Refused), answer
     return answer.refusal
-
-
-def status(scene: Scene, number: int) -> RunStatus:
-    answer = scene.reply(GetStatus(99, (run_id(number),), False), b"somebody")
-    assert isinstance(answer, Status)
-    return answer.runs[0]
 
 
 def failed_chain(scene: Scene, node: Node) -> None:
@@ -103,8 +97,11 @@ def test_asked_twice_it_is_one_run(scene: Scene, node: Node) -> None:
 def test_the_new_run_survives_a_restart(scene: Scene, node: Node) -> None:
     failed_chain(scene, node)
     ask(scene, RetryRun(1, run_id(1), NEW))
+    replayed = State(scene.limits)
+    for row in scene.rows:
+        replayed.apply(unpack_row(pack_row(row)))
+    assert replayed.digest() == scene.state.digest()
     again = scene.restarted()
-    assert again.state.digest() == again.state.digest()
     back = Node(again, "node", node.incarnation, slots=1)
     back.hellos = node.hellos
     back.join()
@@ -219,3 +216,16 @@ def test_more_memory_than_any_node_has_is_refused(scene: Scene, node: Node) -> N
     failed_chain(scene, node)
     found = refused(scene, RetryRun(1, run_id(1), NEW, memory=(2**50,)))
     assert found.code == "impossible"
+
+
+def test_while_nodes_are_still_to_come_back_nothing_is_called_impossible(
+    scene: Scene, node: Node
+) -> None:
+    failed_chain(scene, node)
+    large = Node(scene, "large", capacity=Capacity(8, 2**51))
+    large.join()
+    again = scene.restarted()
+    back = Node(again, "node", node.incarnation, slots=1, capacity=node.capacity)
+    back.hellos = node.hellos
+    back.join()
+    assert ask(again, RetryRun(1, run_id(1), NEW, memory=(2**50,))).state == "running"

@@ -44,7 +44,6 @@ from pypelinin.wire.messages import (
     Rejoin,
     ReleaseResults,
     Returned,
-    RunStatus,
     Status,
     Wait,
     Welcome,
@@ -60,7 +59,18 @@ from pypelinin.wire.rows import (
     Released,
     Submitted,
 )
-from tests.playbook.scene import CLIENT, WALL, Node, Scene, chain, ints, run_id, submission, wide
+from tests.playbook.scene import (
+    CLIENT,
+    WALL,
+    Node,
+    Scene,
+    chain,
+    ints,
+    run_id,
+    status,
+    submission,
+    wide,
+)
 
 ERROR = Failure("exception", "ValueError", "no")
 
@@ -75,12 +85,6 @@ def node(scene: Scene) -> Node:
     node = Node(scene)
     node.join()
     return node
-
-
-def status(scene: Scene, number: int = 1) -> RunStatus:
-    answer = scene.reply(GetStatus(99, (run_id(number),), False), b"somebody")
-    assert isinstance(answer, Status)
-    return answer.runs[0]
 
 
 def fail(node: Node, failure: Failure = ERROR) -> int:
