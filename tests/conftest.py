@@ -3,6 +3,8 @@
 - A test whose marker asks for something this machine lacks is skipped, saying what is missing.
 - `PYPELININ_NO_SKIPS=1` turns every skip into a failure, except those that a regular expression
   in `PYPELININ_ALLOWED_SKIPS` (one a line) finds in `nodeid: reason`. `.ci/run` sets both.
+- `PYPELININ_SKIPS_TO` names a file that gets the tests that were skipped, one a line;
+  with `PYPELININ_TESTS_FROM` only the tests that such a file names are run.
 - A process that tests started and nobody ended fails the session. Children are found by their
   parent, orphans by a variable that every process started from here inherits.
 - So does one of our temporary files (`TMPDIR` is the session's own), a socket in it or in
@@ -16,6 +18,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -170,6 +173,44 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+# --- the rest ---------------------------------------------------------------------------------
+
+
+class SkipsTo:
+    """Writes down which tests (or whole modules, if skipped at import) were skipped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.found.add(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self.found.add(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        self.path.write_text("".join(f"{nodeid}\n" for nodeid in sorted(self.found)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = os.environ.get("PYPELININ_SKIPS_TO")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SkipsTo(Path(path)))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    path = os.environ.get("PYPELININ_TESTS_FROM")
+    if not path:
+        return
+    wanted = set(Path(path).read_text().splitlines())
+    kept = [item for item in items if {item.nodeid, item.nodeid.partition("::")[0]} & wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
 # --- processes that nobody ended --------------------------------------------------------------
 
 
@@ -184,6 +225,8 @@ def is_worker(session: pytest.Session) -> bool:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell began us in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if is_worker(session):
         return  # the mark is that of the whole session
     os.environ[SESSION_VARIABLE] = f"{os.getpid()}-{psutil.Process().create_time()}"

@@ -166,7 +166,7 @@ class RunRecord:
             self.id, self.state, self.header.jobs, counts[states.DONE], counts[states.FAILED],
             counts[states.SKIPPED], counts[states.CANCELLED], self.at, self.finished_at,
             error, str(job) if error else "", self.header.labels, "", counts[states.OUT],
-            self.paused, self.retry_of,
+            self.paused and not self.finished_at, self.retry_of,
         )  # fmt: skip
 
 

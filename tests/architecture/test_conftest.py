@@ -114,6 +114,29 @@ def test_needs_all_is_skipped_with_its_reason(tmp_path: Path) -> None:
     assert "1 passed" in session(tmp_path, source, PYPELININ_TEST_ALL="1").stdout
 
 
+def test_what_was_skipped_can_be_run_alone(tmp_path: Path, processes: str) -> None:
+    """`.ci/run` runs what the README's command had skipped, and not all of it again."""
+    (tmp_path / "test_import.py").write_text(
+        "import os, pytest\n"
+        "if 'SERVER' not in os.environ: pytest.skip('no server', allow_module_level=True)\n"
+        "def test_module(): pass\n"
+    )
+    source = (
+        "import pytest\n@pytest.mark.needs_all\ndef test_heavy(): pass\ndef test_light(): pass\n"
+    )
+    skipped = str(tmp_path / "skipped")
+    assert (
+        "1 passed, 2 skipped"
+        in session(tmp_path, source, processes, PYPELININ_SKIPS_TO=skipped).stdout
+    )
+    rest = session(
+        tmp_path, source, processes,
+        PYPELININ_TESTS_FROM=skipped, PYPELININ_TEST_ALL="1", SERVER="1",
+    )  # fmt: skip
+    assert "2 passed" in rest.stdout
+    assert rest.returncode == 0
+
+
 @pytest.mark.parametrize("source", [LEAVES_A_CHILD, LEAVES_AN_ORPHAN], ids=["child", "orphan"])
 def test_a_process_left_behind_fails_the_session(
     tmp_path: Path, processes: str, source: str

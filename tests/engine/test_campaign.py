@@ -22,6 +22,7 @@ def test_every_graph_of_two_jobs() -> None:
     assert cases > 2_000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("share", range(SHARES))
@@ -36,6 +37,7 @@ def test_every_graph_of_three_jobs(share: int) -> None:
     assert cases > 10_000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("share", range(SHARES))

@@ -44,7 +44,8 @@ ALL = os.environ.get("PYPELININ_TEST_ALL") == "1"
 JOBS_MAX = 500
 CHAIN = 100_000
 
-pytestmark = pytest.mark.timeout(600)  # to make a failing graph smaller takes minutes
+# to make a failing graph smaller takes minutes
+pytestmark = [pytest.mark.timeout(600), pytest.mark.exhaustive]
 few = settings(max_examples=300 if ALL else 30, derandomize=True, deadline=None)
 many = settings(max_examples=2_000 if ALL else 100, derandomize=True, deadline=None)
 

@@ -183,6 +183,15 @@ def test_a_paused_run_gets_no_more_jobs_and_goes_on_later(scene: Scene) -> None:
     assert status(scene).state == "done"
 
 
+def test_a_run_that_ended_while_it_was_paused_is_not_told_as_paused(scene: Scene) -> None:
+    """Who asks until it is not paused any more would ask for ever."""
+    scene.submit(wide(1))
+    assert pause(scene).paused
+    scene.reply(Cancel(6, (run_id(1),)), b"somebody")
+    assert (status(scene).state, status(scene).paused) == ("cancelled", False)
+    assert pause(scene, False).paused is False
+
+
 def test_what_comes_back_of_a_paused_run_waits(scene: Scene, node: Node) -> None:
     scene.submit(wide(1))
     lot = node.next_lot()

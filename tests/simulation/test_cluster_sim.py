@@ -55,11 +55,13 @@ SOMETIMES = (
 _seen: Counter[str] = Counter()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("start", range(0, SEEDS, CHUNK))
 def test_no_promise_is_broken(start: int) -> None:
     _seen.update(run_seeds(start, CHUNK))
 
 
+@pytest.mark.exhaustive
 def test_every_rare_path_was_seen() -> None:
     if _seen["seeds"] < SEEDS:
         pytest.fail("run this after all of test_no_promise_is_broken")

@@ -15,6 +15,7 @@ def test_there_are_ten_at_least() -> None:
     assert len(BUGS) >= 10
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_caught(name: str) -> None:
     with planted(name):
