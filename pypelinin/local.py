@@ -50,6 +50,7 @@ from pypelinin.runtime.daemons import recovered
 from pypelinin.runtime.foreign import ForeignSlots, as_engine, default_slots
 from pypelinin.runtime.journal import Journal
 from pypelinin.runtime.node import StoreSpec, store_spec
+from pypelinin.runtime.nurseries import Starter
 from pypelinin.runtime.sealing import Sealer
 from pypelinin.runtime.slots import Slots
 from pypelinin.runtime.surroundings import Setup
@@ -91,6 +92,7 @@ class Machines:
         limits: Limits | None = None,
         engine: Executor | None = None,
         devices: Indices | None = None,
+        sessions: Starter | None = None,
     ) -> None:
         self.limits = embedded_limits(limits or Limits())
         self.mail: deque[Event] = deque()
@@ -122,10 +124,11 @@ class Machines:
             self._claims is not None,
         )  # fmt: skip
         setup = replace(setup, place=self._place, temporary=self._temporary)
+        kept = () if self._claims is None else (self._claims.fd,)
         self._slots: Slots | ForeignSlots = (
             ForeignSlots(engine, setup, "local")
             if engine is not None
-            else Slots(setup, "local", () if self._claims is None else (self._claims.fd,))
+            else Slots(setup, "local", kept, sessions=sessions)
         )
         self._deferred: deque[SendAfter | DropValues] = deque()
         self.woken = False
@@ -330,6 +333,7 @@ class LocalPort:
         directory: str | os.PathLike[str] | None = None,
         limits: Limits | None = None,
         engine: Executor | None = None,
+        sessions: Starter | None = None,
     ) -> None:
         if engine is not None:
             as_engine(engine)
@@ -354,7 +358,7 @@ class LocalPort:
         bare = granted is not None and "CUDA_VISIBLE_DEVICES" not in os.environ
         devices = {} if engine is not None or bare else devices_here(os.environ)
         capacity = capacity_of(count, memory_here(), devices)
-        self._machines = Machines(setup, capacity, place, limits, engine, devices)
+        self._machines = Machines(setup, capacity, place, limits, engine, devices, sessions)
         self.limits = self._machines.limits
 
     def send(self, envelope: Envelope) -> None:

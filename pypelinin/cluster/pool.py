@@ -234,7 +234,9 @@ class Pool:
         if slot.runs:
             assert slot.fence is not None
             self.ledger.free(slot.fence)
-            slot.fence, slot.shape = None, PLAIN_SHAPE
+            slot.fence = None
+        if slot.fence is None:  # its session may be over
+            slot.shape = PLAIN_SHAPE
         slot.usable = slot.ending = False
         slot.since = slot.kill_at = slot.doom = slot.wish = None
         slot.start_at = at

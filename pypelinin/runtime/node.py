@@ -32,6 +32,7 @@ from pypelinin.runtime.evidence import Collector
 from pypelinin.runtime.loop import READ, WRITE, Waitable
 from pypelinin.runtime.monitor import node_sample, sample
 from pypelinin.runtime.places import NodeName
+from pypelinin.runtime.session import Sessions
 from pypelinin.runtime.sockets import PeerSocket
 from pypelinin.runtime.values import check_plain, pack_value
 from pypelinin.units import parse_bytes
@@ -52,6 +53,7 @@ class _BrokerWorld(MemberWorld):
         self._broker = daemon
         self._name = name
         self._slots: Any = None
+        self._sessions = Sessions()
         self._interval = 0.0
         self._sample_at = float("inf")
         beat_s = daemon.limits.heartbeat_interval_s
@@ -147,7 +149,7 @@ class _BrokerWorld(MemberWorld):
         )  # fmt: skip
         kept = () if self._claims is None else (self._claims.fd,)
         collector = self._collector if self._daemon.limits.log_bytes_max else None
-        self._slots = Slots(setup, self._name, kept, collector)
+        self._slots = Slots(setup, self._name, kept, collector, self._sessions)
         interval = values.get("monitoring interval")
         if isinstance(interval, (int, float)) and interval > 0 and self._broker.store:
             self._interval = max(0.1, float(interval))
@@ -156,6 +158,7 @@ class _BrokerWorld(MemberWorld):
     def close(self) -> None:
         if self._slots is not None:
             self._slots.close()
+        self._sessions.close()
         if self._claims is not None:
             self._claims.close()
         super().close()

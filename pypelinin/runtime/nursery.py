@@ -32,7 +32,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import msgpack
 
@@ -114,7 +114,6 @@ class Nursery:
         signal.set_wakeup_fd(self._wake.fileno())
         adopt_orphans()  # of keepers that were killed
         self.find_groups()
-        gc.collect()
         gc.freeze()
         poller = select.poll()
         poller.register(self.broker, select.POLLIN)
@@ -335,16 +334,21 @@ def end_like(status: int) -> None:
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
-def main() -> None:
-    parent = os.getppid()
-    die_with_parent(parent)
-    nursery = Nursery(socket.socket(fileno=int(sys.argv[1])))  # a late SIGCHLD writes to it
+def live(broker: socket.socket, temporary: str) -> NoReturn:
+    """Serve until *broker* is closed; removes the directory *temporary*, if that is one."""
+    nursery = Nursery(broker)  # a late SIGCHLD writes to it
     with contextlib.suppress(ConnectionError, BrokenPipeError):
         nursery.serve()
     nursery.close()
-    if sys.argv[2:] and sys.argv[2]:  # its owner may have been killed
-        shutil.rmtree(sys.argv[2], ignore_errors=True)
+    if temporary:  # its owner may have been killed
+        shutil.rmtree(temporary, ignore_errors=True)
     os._exit(0)
+
+
+def main() -> None:
+    die_with_parent(os.getppid())
+    gc.collect()
+    live(socket.socket(fileno=int(sys.argv[1])), "".join(sys.argv[2:3]))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
-from collections import deque
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,8 +29,9 @@ from pypelinin.cluster.slots import (
 )
 from pypelinin.machine import Event
 from pypelinin.runtime.evidence import Collector, SlotOutput
+from pypelinin.runtime.nurseries import Fork, Nursery, Starter, session_of, start_nursery
 from pypelinin.runtime.outcomes import Outcomes, blamed, ending, failure, used_too_much
-from pypelinin.runtime.surroundings import Pins, Setup, environment_of, opened, start_nursery
+from pypelinin.runtime.surroundings import Pins, Setup, environment_of, opened
 from pypelinin.wire.codec import pack_plain
 from pypelinin.wire.definitions import Failure
 
@@ -41,12 +40,12 @@ LOOK_INTERVAL_S = 0.001
 KNOWN_RUNS_MAX = 256
 SERVICE = -1
 """The slot that only saves monitoring samples."""
-Fork = tuple[socket.socket, list[int]]  # a slot's end of the link, and other descriptors
 
 
 @dataclass(slots=True)
 class _Slot:
     number: int
+    home: Nursery
     link: socket.socket
     token_read: int
     token_write: int
@@ -76,20 +75,25 @@ class Slots:
     """Starts, feeds, reads and kills slots; `read` returns what happened."""
 
     def __init__(
-        self, setup: Setup, node: str, kept: Sequence[int] = (), collector: Collector | None = None
+        self,
+        setup: Setup,
+        node: str,
+        kept: Sequence[int] = (),
+        collector: Collector | None = None,
+        sessions: Starter | None = None,
     ) -> None:
         """The descriptors *kept* stay open in all processes here. What jobs print goes to
-        *collector*, or where this process prints."""
+        *collector*, or where this process prints. Who starts *sessions* (see `nurseries`) replaces
+        the last one by the next."""
         self._collector = collector
+        self._sessions = sessions
         self.setup = setup
         self._kept = kept
         self.node = node
         self._slots: dict[int, _Slot] = {}
         self._by_pid: dict[int, int] = {}
-        self._nursery: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._requests: deque[tuple[bytes, Fork | None]] = deque()
-        """For the nursery, with the descriptors of a fork."""
+        self._nurseries: dict[str, Nursery] = {}
+        """By session; the last one is the newest."""
         self._pending: list[Event] = []
         self._pins = Pins(setup.affinity)
         self._buffer = memoryview(bytearray(1 << 18))
@@ -100,12 +104,13 @@ class Slots:
     def start(self, number: int, shape: Shape = PLAIN_SHAPE) -> None:
         """Fork a slot and let it load the user's modules; answered by SlotStarted."""
         try:
-            self._ensure_nursery()
+            home = self._nursery(session_of(shape))
             theirs, ours, token_read, token_write = opened()
         except OSError as error:  # too many open files, or processes
             self._pending += self._not_started(number, str(error))
             return
-        slot = self._slots[number] = _Slot(number, ours, token_read, token_write)
+        slot = self._slots[number] = _Slot(number, home, ours, token_read, token_write)
+        home.slots.add(number)
         slot.cores = shape.cores
         setup = self.setup
         place = setup.place
@@ -121,27 +126,13 @@ class Slots:
         if self._collector is not None and number != SERVICE:
             slot.output = self._collector.open()
         files = [] if slot.output is None else slot.output.fds
-        self._request(["fork", number], (theirs, [slot.token_read, *files]))
+        self._request(home, ["fork", number], (theirs, [slot.token_read, *files]))
 
-    def _request(self, request: list[object], fork: Fork | None) -> None:
-        self._requests.append((msgpack.packb(request), fork))
-        self._send_requests()
-
-    def _send_requests(self) -> None:
-        """As many as the nursery's socket takes; it answers forks, and then there is room."""
-        while self._requests and self._control is not None:
-            request, fork = self._requests[0]
-            fds = [] if fork is None else [fork[0].fileno(), *fork[1]]
-            try:
-                socket.send_fds(self._control, [request], fds)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._lose_nursery(f"the nursery is gone ({error})")
-                return
-            self._requests.popleft()
-            if fork is not None:
-                fork[0].close()
+    def _request(self, nursery: Nursery, request: list[object], fork: Fork | None = None) -> None:
+        try:
+            nursery.request(request, fork)
+        except OSError as error:
+            self._lose(nursery, f"the nursery is gone ({error})")
 
     def run(self, command: RunLot, now: float) -> None:
         """Tokens first, so that a slot without a token knows it was recalled."""
@@ -180,7 +171,7 @@ class Slots:
 
     def _limit(self, slot: _Slot) -> None:
         if slot.pid:
-            self._request(["limit", slot.pid, slot.memory_max], None)
+            self._request(slot.home, ["limit", slot.pid, slot.memory_max])
 
     def recall(self, number: int) -> Event:
         slot = self._slots.get(number)
@@ -208,7 +199,7 @@ class Slots:
             return
         slot.doomed = slot.doomed or not gently  # the nursery may not have told its pid yet
         if slot.pid:
-            self._request(["end", slot.pid, gently], None)
+            self._request(slot.home, ["end", slot.pid, gently])
 
     def save_monitoring(self, sample: dict[str, object]) -> None:
         """Hand *sample* to the store in a slot of its own, started when first needed.
@@ -248,8 +239,8 @@ class Slots:
 
     def fds(self, now: float) -> Iterable[tuple[int, bool]]:
         """Descriptors to wait for input on, and whether for room to write as well."""
-        if self._control is not None:
-            yield self._control.fileno(), False
+        for nursery in self._nurseries.values():
+            yield nursery.control.fileno(), False
         for slot in self._slots.values():
             if slot.outbox is not None or slot.look_at <= now:
                 yield slot.link.fileno(), slot.outbox is not None
@@ -269,8 +260,9 @@ class Slots:
                 self._flush(slot)
             if slot.look_at <= now and (slot.look_at or slot.link.fileno() in ready):
                 events += self._read_slot(slot, now)
-        if self._control is not None and self._control.fileno() in ready:
-            events += self._read_nursery(now)
+        for nursery in list(self._nurseries.values()):
+            if nursery.control.fileno() in ready:
+                events += self._read_nursery(nursery, now)
         return events
 
     def _read_slot(self, slot: _Slot, now: float) -> list[Event]:
@@ -323,7 +315,7 @@ class Slots:
         if not slot.doubtful and not (told.failures and slot.memory_max and slot.pid):
             return [told]
         if not slot.doubtful:
-            self._request(["look", slot.pid], None)
+            self._request(slot.home, ["look", slot.pid])
         slot.doubtful.append(told)
         return []
 
@@ -359,28 +351,36 @@ class Slots:
             print(f"Monitoring failed: {known.type}: {known.text}", file=sys.stderr)
         return []
 
-    def _read_nursery(self, now: float) -> list[Event]:
+    def _read_nursery(self, nursery: Nursery, now: float) -> list[Event]:
         events: list[Event] = []
-        while self._control is not None:
+        while self._nurseries.get(nursery.session) is nursery:
             try:
-                data = self._control.recv(65536)
+                data = nursery.control.recv(65536)
             except BlockingIOError:
+                self._request_more(nursery)
                 break
             except ConnectionError:
                 data = b""
             if not data:
-                self._lose_nursery("the nursery died")
+                self._lose(nursery, "the nursery died")
                 events += self._pending
                 self._pending = []
                 break
-            events += self._heard(now, *msgpack.unpackb(data))
-        self._send_requests()
+            events += self._heard(nursery, now, *msgpack.unpackb(data))
         return events
 
-    def _heard(self, now: float, kind: str, first: int, second: Any, *more: Any) -> list[Event]:
-        """One answer of the nursery."""
+    def _request_more(self, nursery: Nursery) -> None:
+        try:
+            nursery.flush()
+        except OSError as error:
+            self._lose(nursery, f"the nursery is gone ({error})")
+
+    def _heard(
+        self, nursery: Nursery, now: float, kind: str, first: int, second: Any, *more: Any
+    ) -> list[Event]:
+        """One answer of a nursery."""
         if kind == "forked":
-            self._forked(first, second)
+            self._forked(nursery, first, second)
         elif kind == "not forked":
             return self._not_forked(first, second)
         elif kind == "undead":
@@ -398,10 +398,10 @@ class Slots:
             return self._exited(number, first, second, now, *more)
         return []
 
-    def _forked(self, number: int, pid: int) -> None:
+    def _forked(self, nursery: Nursery, number: int, pid: int) -> None:
         slot = self._slots.get(number)
         if slot is None:
-            self._request(["end", pid, False], None)
+            self._request(nursery, ["end", pid, False])
             return
         slot.pid = pid
         self._by_pid[pid] = number
@@ -444,6 +444,8 @@ class Slots:
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.pop(slot.number, None)
+        slot.home.slots.discard(slot.number)
+        self._tidy()
         self._pins.gone(slot.number, slot.pid)
         if slot.output is not None:
             slot.output.close()
@@ -451,16 +453,33 @@ class Slots:
         os.close(slot.token_read)
         os.close(slot.token_write)
 
-    # --- the nursery -------------------------------------------------------------------
+    # --- nurseries ---------------------------------------------------------------------
 
-    def _ensure_nursery(self) -> None:
-        if self._control is None:
-            self._nursery, self._control = start_nursery(self.setup.temporary, self._kept)
+    def _nursery(self, session: str) -> Nursery:
+        """Raises OSError if it cannot be started."""
+        known = self._nurseries.get(session)
+        if known is None:
+            if session and self._sessions is not None:
+                known = Nursery(session, *self._sessions(session, self._kept))
+            else:
+                known = start_nursery(self.setup.temporary, self._kept)
+            self._nurseries[known.session] = known
+            self._tidy()
+        return known
 
-    def _lose_nursery(self, what: str) -> None:
-        """All slots end with the nursery; the next start makes a new one."""
+    def _tidy(self) -> None:
+        """Sessions that have no slots, and that a newer one has replaced, end."""
+        for old in [n for n in list(self._nurseries.values())[:-1] if n.session and not n.slots]:
+            del self._nurseries[old.session]
+            old.close()
+
+    def _lose(self, nursery: Nursery, what: str) -> None:
+        """All its slots end with a nursery; the next start makes a new one."""
+        if self._nurseries.pop(nursery.session, None) is None:
+            return
         how = Failure("exit", "Killed", what, "", self.node)
-        for slot in list(self._slots.values()):
+        for slot in [slot for slot in self._slots.values() if slot.home is nursery]:
+            self._by_pid.pop(slot.pid, None)
             self._pending += self._looked(slot, 0)
             unbegun = self._take_back(slot)
             if slot.output is not None and slot.left > 0:
@@ -468,24 +487,7 @@ class Slots:
             self._drop(slot)
             if slot.number != SERVICE:
                 self._pending.append(SlotExited(slot.number, how, unbegun))
-        self._by_pid.clear()
-        self._close_nursery()
-
-    def _close_nursery(self) -> None:
-        for _, fork in self._requests:
-            if fork is not None:
-                fork[0].close()
-        self._requests.clear()
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._nursery is not None:
-            try:
-                self._nursery.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                self._nursery.kill()
-                self._nursery.wait()
-            self._nursery = None
+        nursery.close()
 
     def close(self) -> None:
         """End all slots and the nursery; returns when they are gone."""
@@ -493,4 +495,5 @@ class Slots:
             self.kill(number)
         for slot in list(self._slots.values()):
             self._drop(slot)
-        self._close_nursery()
+        while self._nurseries:
+            self._nurseries.popitem()[1].close()

@@ -1,13 +1,11 @@
-"""What surrounds a slot: what it loads, its environment, the ends of its pipes, the cores that it
-may run on, and the process that forks it."""
+"""What surrounds a slot: what it loads, its environment, the ends of its pipes, and the cores that
+it may run on."""
 
 from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from pypelinin.cluster.cores import Cores
 from pypelinin.cluster.slots import Shape
@@ -64,22 +62,6 @@ def opened() -> tuple[socket.socket, socket.socket, int, int]:
     os.set_blocking(token_read, False)
     os.set_blocking(token_write, False)
     return theirs, ours, token_read, token_write
-
-
-def start_nursery(
-    temporary: str, kept: Sequence[int]
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """The process that forks slots, and the way to it; it and they inherit *kept*."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    program = [sys.executable, "-P", "-m", "pypelinin.runtime.nursery"]
-    nursery = subprocess.Popen(
-        [*program, str(theirs.fileno()), temporary],
-        pass_fds=[theirs.fileno(), *kept],
-        stdin=subprocess.DEVNULL,
-    )
-    theirs.close()
-    return nursery, ours
 
 
 class Pins:

@@ -97,6 +97,13 @@ class Note(Worker):
         note(data["log"], key=data.get("key"), at=time.monotonic())
 
 
+class Inherited(Worker):
+    """Notes a variable of the process that its slot was forked from."""
+
+    def process(self, data: Any) -> None:
+        note(data["log"], value=os.environ.get(data["variable"]))
+
+
 class Host(Worker):
     """Notes the network it runs in."""
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 
 from pypelinin.cluster.slots import (
     RunLot,
+    Shape,
     SlotExited,
     SlotProgressed,
     SlotRecalled,
@@ -27,6 +30,7 @@ from pypelinin.graph import states
 from pypelinin.machine import Event
 from pypelinin.runtime import slots as module
 from pypelinin.runtime.evidence import Collector
+from pypelinin.runtime.nurseries import SESSION_VARIABLE, Nursery, Starter, fork_nursery
 from pypelinin.runtime.slots import SERVICE, Setup, Slots, ending
 from pypelinin.runtime.values import pack_value
 from tests.integration.cluster import JOBS, ROOT, until
@@ -39,10 +43,17 @@ DONE = bytes((states.DONE,))
 class Driver:
     """Real slots, and a loop around them."""
 
-    def __init__(self, **setup: Any) -> None:
+    def __init__(self, sessions: Starter | None = None, **setup: Any) -> None:
         given = {"path": [str(ROOT)], "workers": [JOBS], "store": "", "configuration": {}, **setup}
-        self.slots = Slots(Setup(**given), "node-1")
+        self.slots = Slots(Setup(**given), "node-1", sessions=sessions)
         self.events: list[Event] = []
+
+    def nursery(self, session: str = "") -> Nursery:
+        return self.slots._nurseries[session]
+
+    def process(self) -> Any:
+        """Of the usual nursery."""
+        return self.nursery()._process
 
     def turn(self, wait_s: float = 0.05) -> list[Event]:
         """One turn of the loop; returns what happened in it."""
@@ -167,8 +178,8 @@ def test_a_failure_of_who_used_too_much_is_told_as_that(
 ) -> None:
     heard = started.slots._heard
 
-    def too_much(now: float, kind: str, first: int, second: Any) -> list[Event]:
-        return heard(now, kind, first, 2 << 30 if kind == "looked" else second)
+    def too_much(nursery: Nursery, now: float, kind: str, one: int, two: Any) -> list[Event]:
+        return heard(nursery, now, kind, one, 2 << 30 if kind == "looked" else two)
 
     monkeypatch.setattr(started.slots, "_heard", too_much)
     limited(started, "Fail")
@@ -180,10 +191,9 @@ def test_a_failure_of_who_used_too_much_is_told_as_that(
 
 
 def test_a_failure_is_told_if_nobody_looks_any_more(started: Driver) -> None:
-    pid, control = started.pid(), started.slots._control
+    pid = started.pid()
     limited(started, "Fail")
     started.until(lambda: started.slots._slots[0].doubtful, "the failure")
-    assert control is not None
     os.kill(pid, signal.SIGKILL)  # maybe before it was looked
     started.until(lambda: started.of(SlotExited), "the end")
     assert started.statuses() == bytes((states.FAILED,))
@@ -315,11 +325,15 @@ class Impostor:
     def __init__(self, number: int = 0, left: int = 3) -> None:
         self.slots = Slots(Setup([], [], "", {}), "node-1")
         self.now = time.monotonic()
+        self.requests: list[object] = []
         ours, self.link = socket.socketpair()
         ours.setblocking(False)
         read, write = os.pipe()
         os.set_blocking(read, False)
-        slot = module._Slot(number, ours, read, write, PID, left=left, started=True)
+        control, self.nursery = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.nursery.setblocking(False)
+        self.home = Nursery("", subprocess.Popen(["true"]), control)
+        slot = module._Slot(number, self.home, ours, read, write, PID, left=left, started=True)
         self.slots._slots[number] = self.slot = slot
 
     def say(self, *what: object, raw: bytes = b"") -> list[Event]:
@@ -329,14 +343,17 @@ class Impostor:
 
     @property
     def killed(self) -> bool:
-        """Whether the nursery would be told to end it."""
-        return [msgpack.unpackb(request) for request, _ in self.slots._requests] == [
-            ["end", PID, False]
-        ]
+        """Whether the nursery was told to end it."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.requests.append(msgpack.unpackb(self.nursery.recv(65536)))
+        return self.requests == [["end", PID, False]]
 
     def close(self) -> None:
         self.link.close()
         self.slots.close()
+        self.home.close()
+        self.nursery.close()
 
 
 @pytest.fixture
@@ -504,7 +521,7 @@ def test_who_died_is_the_job_that_ran(
 ) -> None:
     gated(driver, 4, tmp_path)
     printed(driver, b"last words")
-    nursery = driver.slots._nursery
+    nursery = driver.process()
     assert nursery is not None
     os.kill(nursery.pid if whole else driver.pid(), signal.SIGKILL)
     (event,) = driver.until(lambda: driver.of(SlotExited))
@@ -523,8 +540,7 @@ def test_a_nursery_that_dies_takes_its_slots_along(driver: Driver, tmp_path: Pat
     log = tmp_path / "log"
     driver.run("Gate", 4, data={"log": str(log), "gate": str(tmp_path / "gate")})
     until(lambda: notes(log), "its begin")
-    assert driver.slots._nursery
-    driver.slots._nursery.kill()
+    driver.process().kill()
     (busy,) = driver.until(lambda: driver.of(SlotExited, 0))
     (idle,) = driver.until(lambda: driver.of(SlotExited, 1))
     assert busy.failure.text == "the nursery died"
@@ -537,9 +553,8 @@ def test_a_nursery_that_dies_takes_its_slots_along(driver: Driver, tmp_path: Pat
 def test_a_nursery_that_died_unseen(driver: Driver) -> None:
     """A slot is started before anybody has looked."""
     driver.start(0)
-    assert driver.slots._nursery
-    driver.slots._nursery.kill()
-    driver.slots._nursery.wait()
+    driver.process().kill()
+    driver.process().wait()
     driver.slots.start(1)
     assert driver.slots.deadline() == 0.0
     driver.until(lambda: driver.of(SlotExited, 0) and driver.of(SlotExited, 1))
@@ -549,14 +564,13 @@ def test_a_nursery_that_died_unseen(driver: Driver) -> None:
 def test_more_forks_than_the_nurserys_socket_takes(driver: Driver) -> None:
     """They wait here and are asked for when there is room."""
     driver.start(0)
-    assert driver.slots._nursery
-    assert driver.slots._control
-    os.kill(driver.slots._nursery.pid, signal.SIGSTOP)
-    driver.slots._control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    nursery = driver.nursery()
+    os.kill(driver.process().pid, signal.SIGSTOP)
+    nursery.control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     for number in range(1, 13):
         driver.slots.start(number)
-    assert driver.slots._requests
-    os.kill(driver.slots._nursery.pid, signal.SIGCONT)
+    assert nursery._requests
+    os.kill(driver.process().pid, signal.SIGCONT)
     driver.until(lambda: all(driver.of(SlotStarted, number) for number in range(1, 13)))
     assert driver.of(SlotExited) == []
 
@@ -566,7 +580,8 @@ def test_a_slot_that_could_not_be_forked(driver: Driver) -> None:
     slots = driver.slots
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    real, slots._control = slots._control, ours
+    nursery = driver.nursery()
+    real, nursery.control = nursery.control, ours
     slots.start(1)
     slots.start(SERVICE)
     for number in (1, SERVICE):
@@ -575,7 +590,7 @@ def test_a_slot_that_could_not_be_forked(driver: Driver) -> None:
     (event,) = driver.until(lambda: driver.of(SlotStarted, 1))
     assert event.failure.text == "no process could be started for the slot: no memory"
     assert list(slots._slots) == [0]
-    slots._control = real
+    nursery.control = real
     theirs.close()
     ours.close()
 
@@ -673,3 +688,70 @@ def test_how_a_process_ended() -> None:
     assert ending(11 | 0x80, "n").type == "SIGSEGV"
     assert ending(60, "n").type == "signal 60"
     assert sys.platform == "linux"
+
+
+# --- sessions --------------------------------------------------------------------------------
+
+
+VARIABLE = "HELD_BY_THE_SESSION"
+
+
+def forked(_name: str, kept: Sequence[int]) -> tuple[Any, socket.socket]:
+    return fork_nursery(kept)
+
+
+def in_session(name: str) -> Shape:
+    return Shape(env=((SESSION_VARIABLE, name),))
+
+
+@pytest.fixture
+def holder() -> Iterator[Driver]:
+    driver = Driver(sessions=forked)
+    yield driver
+    driver.slots.close()
+    os.environ.pop(VARIABLE, None)
+
+
+def held_by(driver: Driver, slot: int, log: Path) -> str:
+    """What the variable is in that slot."""
+    header = {5: ("a" * 32, pack_value("", {"log": str(log), "variable": VARIABLE}))}
+    one = array("I", [5])
+    lot = RunLot(slot, 1 << 40, 0, "Inherited", one, array("I", [0]), b"", header)
+    driver.slots.run(lot, time.monotonic())
+    driver.until(lambda: driver.of(SlotProgressed, slot), "the end of the job")
+    return str(notes(log)[0]["value"])
+
+
+def test_slots_of_a_session_begin_with_what_is_in_memory(holder: Driver, tmp_path: Path) -> None:
+    """And slots of one that was forked earlier do not see what came later."""
+    for number, value in enumerate(("first", "second")):
+        os.environ[VARIABLE] = value
+        holder.slots.start(number, in_session(value))
+        holder.until(lambda number=number: holder.of(SlotStarted, number))  # type: ignore[misc]
+    assert held_by(holder, 0, tmp_path / "0") == "first"
+    assert held_by(holder, 1, tmp_path / "1") == "second"
+
+
+def test_a_session_ends_when_a_newer_one_is_there_and_its_slots_are_gone(holder: Driver) -> None:
+    holder.slots.start(0, in_session("1"))
+    holder.until(lambda: holder.of(SlotStarted, 0))
+    old = holder.nursery("1")
+    holder.slots.start(1, in_session("2"))
+    holder.until(lambda: holder.of(SlotStarted, 1))
+    assert list(holder.slots._nurseries) == ["1", "2"]
+    holder.slots.kill(0)
+    holder.until(lambda: holder.of(SlotExited, 0))
+    assert list(holder.slots._nurseries) == ["2"]
+    assert old._process.wait(0) == 0
+    assert holder.of(SlotExited, 1) == []
+
+
+def test_the_death_of_a_session_ends_its_own_slots_only(holder: Driver) -> None:
+    for number, shape in enumerate((in_session("1"), Shape())):
+        holder.slots.start(number, shape)
+        holder.until(lambda number=number: holder.of(SlotStarted, number))  # type: ignore[misc]
+    holder.nursery("1")._process.kill()
+    holder.until(lambda: holder.of(SlotExited, 0))
+    assert holder.of(SlotExited, 1) == []
+    holder.slots.start(0, in_session("1"))
+    holder.until(lambda: len(holder.of(SlotStarted, 0)) == 2)
