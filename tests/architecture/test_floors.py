@@ -31,9 +31,14 @@ THE_WORLD = frozenset(
 )
 WORLDLY_CALLS = frozenset({"open", "print", "input", "breakpoint"})
 
-MAY_UNPICKLE = tuple(f"pypelinin.runtime.{name}" for name in ("child", "calls", "values"))
+MAY_UNPICKLE = (
+    *(f"pypelinin.runtime.{name}" for name in ("child", "calls", "values")),
+    "pypelinin.incremental.jobs.cached",
+)
 PICKLES = frozenset({"pickle", "_pickle", "cloudpickle", "marshal"})
 UNPICKLING_NAMES = frozenset({"load", "loads", "Unpickler"})
+LIGHT = ("inside", "exceptions")
+"""Modules of a front-end that a slot may load."""
 UNPICKLING_MODULES = frozenset({"multiprocessing", "shelve"})
 
 
@@ -76,7 +81,7 @@ def worldly(module: Module) -> Iterator[str]:
 
 
 def unpickles(module: Module) -> Iterator[str]:
-    if module.name in MAY_UNPICKLE:
+    if module.name in MAY_UNPICKLE or module.top in TENANTS:  # they run in slots and clients
         return
     pickles = {"pickle", "cloudpickle"}
     for node in ast.walk(module.tree):
@@ -109,14 +114,14 @@ def opens_a_pickle(node: ast.Attribute, pickles: set[str]) -> bool:
 
 
 def inside_imports(tree: Iterable[Module]) -> Iterator[str]:
-    """What a front-end runs in the slot knows words only, so a slot stays light."""
+    """What a front-end runs in the slot knows words and its own errors only: a slot stays light."""
     tree = list(tree)
     known = {module.name for module in tree}
     for module in tree:
         if module.top not in TENANTS or "inside" not in module.parts:
             continue
         for target, line in ours(module, known):
-            own = Module(target, "").parts[:3] == (PACKAGE, module.top, "inside")
+            own = Module(target, "").parts[1:3] in [(module.top, name) for name in LIGHT]
             if not own and FLOOR.get(Module(target, "").top, 0) > WORDS:
                 yield f"{module.name}:{line}: runs in the slot but imports {target}"
 

@@ -1,0 +1,96 @@
+"""The graph that projects use: definitions, and running them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pypelinin.incremental.definition import ALL_CORES, DirConfig, Graph, Options
+from pypelinin.incremental.jobs.base import Job
+from pypelinin.incremental.outcomes import RecordedJobOutcome
+from pypelinin.incremental.watching import Watcher
+
+
+class PyPipeGraph(Graph):
+    """Jobs, what they depend on, and the runs of them. Made by `new`."""
+
+    def run(
+        self,
+        print_failures: bool = True,
+        raise_on_job_error: bool = True,
+        event_timeout: float = 1,
+        dump_graphml: bool | None = None,
+        *,
+        dry_run: bool = False,
+        on: str | None = None,
+        engine: Any = None,
+    ) -> dict[str, RecordedJobOutcome]:
+        """Bring everything up to date; returns how each job ended, by its id.
+
+        Raises JobsFailed (all failures are in its `exceptions`) unless *raise_on_job_error* is
+        False, NotADag, HistoryLoadingFailed, ProjectLocked. *on* is the address of a cluster's
+        Router, *engine* any `concurrent.futures.Executor`. With *dry_run* nothing is run: the
+        outcomes (`dry.PlannedOutcome`) say what would be. With *dump_graphml* the graph is
+        written beside the logs.
+        """
+        from pypelinin.incremental.entrance import run_graph
+
+        return run_graph(
+            self, None, print_failures, raise_on_job_error, dump_graphml, dry_run, on, engine
+        )
+
+    def run_for_these(
+        self, jobs: Iterable[Job] | Job, **options: Any
+    ) -> dict[str, RecordedJobOutcome]:
+        """Run these and all that they need, and nothing else."""
+        from pypelinin.incremental.entrance import run_graph
+
+        wanted = [jobs] if isinstance(jobs, Job) else list(jobs)
+        return run_graph(self, wanted, **options)
+
+    @property
+    def last_run(self) -> dict[str, RecordedJobOutcome]:
+        """How each job ended in the last run."""
+        return self.last_run_result
+
+    def watchers(self) -> list[Watcher]:
+        """Who is told what happens in a run."""
+        from pypelinin.incremental.audience import audience_of
+
+        return audience_of(self)
+
+    def post_event(self, event: dict[str, Any]) -> None:
+        """Tell who listens to the events of this graph; see `events`."""
+        from pypelinin.incremental.events import post
+
+        post(self, event)
+
+    def dump_runtimes(self, filename: str | Path) -> None:
+        """Write a table of the jobs of the last run that took a second or more."""
+        from pypelinin.incremental.runlog import write_runtimes
+
+        write_runtimes(Path(filename), self.last_run_result.values())
+
+    @property
+    def job_dag(self) -> Any:
+        """The graph as a `networkx.DiGraph` of job ids. Raises DefinitionError without networkx."""
+        from pypelinin.incremental.pictures import networkx_graph
+
+        return networkx_graph(self)
+
+    def dump_subgraph_for_debug(self, jobs: Iterable[Job | str] | None = None) -> Path:
+        """Write `subgraph_debug.py`: a graph of the shape of these jobs (usual: all) and of what
+        they need, whose jobs only write their names."""
+        from pypelinin.incremental.pictures import dump_for_debug
+
+        chosen = self.jobs.values() if jobs is None else jobs
+        ids = [job.job_id if isinstance(job, Job) else job for job in chosen]
+        return dump_for_debug(self, ids)
+
+    def dump_subgraph_for_debug_at_run(self, job_ids: Iterable[str] | None = None) -> None:
+        """The same when the next run begins, with what functions in `depends_on` add."""
+        self.dump_at_run = list(self.jobs if job_ids is None else job_ids)
+
+
+__all__ = ["ALL_CORES", "DirConfig", "Graph", "Options", "PyPipeGraph"]

@@ -1,0 +1,57 @@
+"""Running a graph, as projects see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import pypelinin.incremental as ppg
+from pypelinin.incremental.definition import Graph
+
+HERE = ppg.Resources.RunsHere
+
+
+def write(path: Path) -> None:
+    path.write_text(path.name)
+
+
+def test_a_run_tells_how_each_job_ended_and_keeps_it(ppg_here: ppg.PyPipeGraph) -> None:
+    job = ppg.FileGeneratingJob("a.txt", write, HERE)
+    outcomes = ppg_here.run()
+    assert outcomes["a.txt"].outcome is ppg.JobOutcome.Success
+    assert ppg_here.last_run is ppg_here.last_run_result is outcomes
+    assert job.outcome is outcomes["a.txt"]
+
+
+def test_only_what_was_asked_for_runs_and_what_it_needs(ppg_here: ppg.PyPipeGraph) -> None:
+    a = ppg.FileGeneratingJob("a.txt", write, HERE)
+    b = ppg.FileGeneratingJob("b.txt", write, HERE).depends_on(a)
+    ppg.FileGeneratingJob("c.txt", write, HERE)
+    outcomes = ppg_here.run_for_these(b)
+    assert Path("a.txt").exists()
+    assert not Path("c.txt").exists()
+    assert outcomes["c.txt"].outcome is ppg.JobOutcome.Pruned
+
+
+def test_a_dry_run_writes_nothing(ppg_here: ppg.PyPipeGraph) -> None:
+    ppg.FileGeneratingJob("a.txt", write, HERE)
+    assert ppg_here.run(dry_run=True)["a.txt"].outcome is not ppg.JobOutcome.Skipped
+    assert not Path("a.txt").exists()
+
+
+def test_a_graph_without_a_face_does_not_run(ppg_here: ppg.PyPipeGraph) -> None:
+    bare = Graph(ppg_here.options)
+    assert bare.watchers() == []
+    with pytest.raises(NotImplementedError):
+        bare.run()
+    with pytest.raises(NotImplementedError):
+        bare.run_for_these([])
+
+
+def test_audience_and_run_times(ppg_here: ppg.PyPipeGraph) -> None:
+    assert ppg_here.watchers()
+    ppg.FileGeneratingJob("a.txt", write, HERE)
+    ppg_here.run()
+    ppg_here.dump_runtimes("times.tsv")
+    assert Path("times.tsv").read_text() == "runtime_s\tjob_id\n"  # of a second and more
