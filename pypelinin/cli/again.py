@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pypelinin.cli import options
+from pypelinin.cli import history, options
 from pypelinin.cli.which import ORDER, Reach
 
 
@@ -71,15 +71,22 @@ def retry(reach: Reach, run: str, failed: bool, memory: tuple[str, ...], as_json
 
 
 @options.verb("explain", epilog=ORDER)
-@click.argument("run", metavar="ID")
-@click.argument("job", metavar="JOB")
+@click.argument("run", metavar="ID|FILE")
+@click.argument("job", metavar="[JOB]", required=False)
+@history.root_option
 @options.json_option
 @options.reach
-def explain(reach: Reach, run: str, job: str, as_json: bool) -> None:
+def explain(reach: Reach, run: str, job: str | None, root: str | None, as_json: bool) -> None:
     """Why a job, given by name or number, waits, runs or failed, and what to try.
 
-    --json: {"run", "job", "state", "lines"}.
+    With one argument: why the job of an incremental project that makes FILE ran, or would run.
+
+    --json: {"run", "job", "state", "lines"}. Of a FILE: job, history, last_run, has_record, run,
+    outcome, reason, changes, would_run, since (of both the keys of `history diff`).
     """
+    if job is None:
+        history.explain_file(run, root, as_json)
+        return
     from pypelinin.cli import queries
 
     with reach.manager(as_json) as manager:

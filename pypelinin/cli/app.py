@@ -41,7 +41,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "pause": ("again", "Begin nothing more of these runs for now."),
         "resume": ("again", "Let paused runs go on."),
         "retry": ("again", "A run again: only what did not succeed."),
-        "explain": ("again", "Why a job waits or failed, and what to try."),
+        "explain": ("again", "Why a job waits or failed, and what to try; why a file was made."),
+    },
+    "Incremental projects": {
+        "history": ("history", "What a project remembers: show, diff, forget, import."),
     },
     "Nodes": {
         "nodes": ("nodes", "What each has, and what is free."),

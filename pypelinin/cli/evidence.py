@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from pypelinin.client.logs import Attempt, LogPart
     from pypelinin.pipeline import Pipeline
 
+LISTEN_USUAL = "localhost:5005"
 TAIL_LINES = 10
 TAIL_BYTES = 4096
 
 
 @options.verb("logs", epilog=ORDER)
-@click.argument("run", metavar="ID")
+@click.argument("run", metavar="ID", required=False)
 @click.argument("job", metavar="[JOB]", required=False)
+@click.option(
+    "--listen", metavar="[HOST:PORT]", is_flag=False, flag_value=LISTEN_USUAL,
+    help="Of no run here: what pypelinin.incremental logs, as it comes.  "
+    f"[default: {LISTEN_USUAL}]",
+)  # fmt: skip
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job, or the run, has ended.")
 @click.option("--stdout", "out", is_flag=True, help="Only what went to standard output.")
 @click.option("--stderr", "err", is_flag=True, help="Only what went to standard error.")
@@ -31,8 +37,8 @@ TAIL_BYTES = 4096
 @click.option("--json", "as_json", is_flag=True, help="A JSON document a line.")
 @options.reach
 def logs(
-    reach: Reach, run: str, job: str | None, follow: bool, out: bool, err: bool,
-    attempt: int | None, as_json: bool,
+    reach: Reach, run: str | None, job: str | None, follow: bool, out: bool, err: bool,
+    attempt: int | None, as_json: bool, listen: str | None,
 ) -> None:  # fmt: skip
     """What the jobs of a run printed, or one of them (its name or number).
 
@@ -42,6 +48,15 @@ def logs(
     --json: job, number, attempt, stream, offset (bytes before it), left_out (bytes before it that
     are not kept) and text.
     """
+    if listen is not None:
+        from pypelinin.cli import listening
+
+        if run is not None:
+            raise click.UsageError("--listen is of no run: leave the ID out.")
+        listening.listen(listen, as_json)
+        return
+    if run is None:
+        raise click.UsageError("Missing argument 'ID'.")
     if attempt is not None and job is None:
         raise click.UsageError("--attempt is of one job: name it.")
     streams = tuple(name for name, wanted in (("stdout", out), ("stderr", err)) if wanted)
