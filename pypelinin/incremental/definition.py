@@ -118,7 +118,9 @@ class Graph:
                 self.running.defined(known, False)
             return known if known is job else self._again(job, known)
         for output in job.outputs:
-            other = self.outputs_to_job_ids.get(output) or self._other_name(output)
+            other = self.outputs_to_job_ids.get(output)
+            if other is None and self.linked:
+                other = self._other_name(output)
             if other is not None and other != job.job_id:
                 raise self._conflict(job, output, other)
         job.job_number = len(self.jobs)
@@ -233,25 +235,24 @@ class Graph:
         """Raises ValueError for a file outside of the project, unless that is allowed."""
         if not self.prevent_absolute_paths:
             return
+        directory, _, last = name.rpartition("/")
+        if directory in self.directories and last != "..":
+            return
         if os.path.isabs(name) or name == ".." or name.startswith("../"):
             raise ValueError(
                 f"{name!r} is not a path below the project's directory {os.getcwd()!r}. "
                 "Write it relative to that, or say new(prevent_absolute_paths=False)."
             )
-        directory = os.path.dirname(name)
-        real = self.directories.get(directory)
-        if real is None:
-            root = os.path.realpath(".")
-            real = self.directories[directory] = os.path.realpath(directory)
-            if os.path.commonpath([real, root]) != root:
-                del self.directories[directory]
-                raise ValueError(
-                    f"{name!r} leads out of the project through a symbolic link, to {real!r}. "
-                    "Say new(prevent_absolute_paths=False) if that is meant."
-                )
-            if real != os.path.normpath(os.path.join(root, directory)):
-                inner = os.path.relpath(real, root)
-                self.linked[directory] = "" if inner == "." else inner
+        root, real = os.path.realpath("."), os.path.realpath(directory)
+        if os.path.commonpath([real, root]) != root:
+            raise ValueError(
+                f"{name!r} leads out of the project through a symbolic link, to {real!r}. "
+                "Say new(prevent_absolute_paths=False) if that is meant."
+            )
+        self.directories[directory] = real
+        if real != os.path.normpath(os.path.join(root, directory)):
+            inner = os.path.relpath(real, root)
+            self.linked[directory] = "" if inner == "." else inner
 
     def add(self, job: Job) -> Job:
         """Take in a job of another graph; `readd` is the same, said by the job."""

@@ -12,18 +12,17 @@ from pypelinin.incremental.afterwards import begin_again, run_hook
 from pypelinin.incremental.ends import was_not_begun
 from pypelinin.incremental.enums import JobOutcome
 from pypelinin.incremental.exceptions import JobsFailed, RunFailed
-from pypelinin.incremental.hands import hands_for
 from pypelinin.incremental.history import History
 from pypelinin.incremental.importing import take_over
 from pypelinin.incremental.jobs.base import Job
 from pypelinin.incremental.outcomes import RecordedJobOutcome
 from pypelinin.incremental.pictures import DumpAtRun, dump
 from pypelinin.incremental.reasons import Reasons
-from pypelinin.incremental.recovering import recover
 from pypelinin.incremental.running import Running
 
 if TYPE_CHECKING:
     from pypelinin.incremental.definition import Graph
+    from pypelinin.incremental.hands import Hands
 
 NAMED_MAX = 5
 
@@ -48,11 +47,14 @@ def run_graph(
     try:
         if dump_graphml:
             dump(graph)
-        recover(history)
+        if history.out():
+            from pypelinin.incremental.recovering import recover
+
+            recover(history)
         take_over(graph, history)
         address = on or (None if engine is not None else os.environ.get("PYPELININ_API"))
         directory = os.path.abspath(str(graph.dir_config.run_dir))
-        make_hands = partial(hands_for, graph.cores, directory, address, engine)
+        make_hands = partial(_hands_for, graph.cores, directory, address, engine)
         watchers = [Reasons(history), DumpAtRun(), *graph.watchers()]
         graph.running = running = Running(graph, history, wanted, watchers, make_hands)
         running.go()
@@ -80,6 +82,12 @@ def run_graph(
             f"{len(failed)} of {len(running.outcomes)} jobs failed: {names}{more}.", graph.do_raise
         )
     return running.outcomes
+
+
+def _hands_for(cores: int, directory: str, on: str | None, engine: Any) -> Hands:
+    from pypelinin.incremental.hands import hands_for  # a run of nothing does without it
+
+    return hands_for(cores, directory, on, engine)
 
 
 def raise_of_abort(

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
-from typing import Any, NamedTuple
+from typing import Any
 
 from pypelinin.client.batches import Call, JobFuture, Options, compiled, resolve
 from pypelinin.client.conversation import Conversation
@@ -24,6 +24,7 @@ from pypelinin.ids import new_id
 from pypelinin.incremental import inside
 from pypelinin.incremental.enums import Resources
 from pypelinin.incremental.exceptions import JobDied, JobError
+from pypelinin.incremental.handing import Ended, HandOut
 from pypelinin.local import LocalPort
 from pypelinin.runtime.functions import Functions, pack_call
 from pypelinin.runtime.nurseries import SESSION_VARIABLE, fork_nursery
@@ -36,25 +37,6 @@ CORES = {
 }  # fmt: skip
 
 RUNS_KEPT = 100
-
-
-class HandOut(NamedTuple):
-    """A job that can begin; *loaders* are what must be loaded where it runs: (number, digest of
-    what it reads, digest of what it must give, or nothing)."""
-
-    number: int
-    resources: Resources | Needs
-    loaders: tuple[tuple[int, bytes, bytes], ...] = ()
-    alone: bool = False
-    """In a process of its own; so is what reads loaded data."""
-
-
-class Ended(NamedTuple):
-    """How a job ended: what it gave, or why not."""
-
-    number: int
-    value: Any
-    error: BaseException | None
 
 
 class Hands:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import quoteattr
 
 from pypelinin.errors import DefinitionError
 from pypelinin.incremental.enums import JobKind, JobOutcome
@@ -96,9 +95,9 @@ def graphml(graph: Graph) -> str:
         outcome = "" if job.outcome is None else job.outcome.outcome.name
         facts = (("class", type(job).__name__), ("kind", job.kind.value), ("outcome", outcome))
         data = "".join(f'<data key="{key}">{escape(value)}</data>' for key, value in facts)
-        lines.append(f"    <node id={quoteattr(job_id)}>{data}</node>")
+        lines.append(f'    <node id="{escape(job_id)}">{data}</node>')
     lines += (
-        f"    <edge source={quoteattr(up)} target={quoteattr(job_id)}/>"
+        f'    <edge source="{escape(up)}" target="{escape(job_id)}"/>'
         for up, job_id in edges_of(graph)
     )
     return "\n".join([*lines, "  </graph>", "</graphml>", ""])

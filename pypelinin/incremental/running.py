@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pypelinin.engine import entry as why
@@ -31,7 +32,7 @@ from pypelinin.incremental.exceptions import (
     RunFailedInternally,
 )
 from pypelinin.incremental.growth import Growth
-from pypelinin.incremental.hands import Ended, HandOut, Hands, LocalHands
+from pypelinin.incremental.handing import Ended, HandOut
 from pypelinin.incremental.history import Handed, History
 from pypelinin.incremental.jobs.base import Job, Place
 from pypelinin.incremental.jobs.loading import LoadingJob
@@ -42,6 +43,7 @@ from pypelinin.incremental.watching import Watcher
 
 if TYPE_CHECKING:
     from pypelinin.incremental.definition import Graph
+    from pypelinin.incremental.hands import Hands
 
 COMMIT_S = 0.25
 """How long a success may be not durable yet."""
@@ -49,6 +51,12 @@ WAIT_S = 1.0
 PASSES_MAX = 4
 """How often a graph is run again for edges that came when it was too late for them."""
 NO_TIME = (None, None)
+
+
+def local_hands(cores: int) -> Hands:
+    from pypelinin.incremental.hands import LocalHands  # a run of nothing does without it
+
+    return LocalHands(cores)
 
 
 class Running(Steering):
@@ -62,7 +70,7 @@ class Running(Steering):
         watchers: Sequence[Watcher] = (),
         make_hands: Callable[[], Hands] | None = None,
     ) -> None:
-        self._make_hands = make_hands or (lambda: LocalHands(graph.cores))
+        self._make_hands = make_hands or partial(local_hands, graph.cores)
         self.graph = graph
         self.history = history
         self.watchers = watchers

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from pypelinin.engine.run import Run
 from pypelinin.incremental.at_work import AtWork, Working
-from pypelinin.incremental.hands import Hands
 from pypelinin.incremental.history import History
 from pypelinin.incremental.jobs.base import Job
+
+if TYPE_CHECKING:
+    from pypelinin.incremental.hands import Hands
 
 
 class Steering:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any, ClassVar
 
 from pypelinin.graph.declared import EPHEMERAL, OUTPUT, Policy
@@ -335,6 +336,9 @@ class TempFilePlusGeneratingJob(FileJob):
 
 def check_takes_files(function: object, kind: str) -> None:
     """Raises TypeError unless the function can be called with what it is to write."""
+    is_plain = type(function) is FunctionType and not hasattr(function, "__wrapped__")
+    if is_plain and function.__code__.co_argcount > len(function.__defaults__ or ()):  # type: ignore[attr-defined]
+        return  # the usual case, for little
     checked_callable(function, f"The function of a {kind}")
     parameters = first_parameters(function)  # type: ignore[arg-type]
     if not parameters:

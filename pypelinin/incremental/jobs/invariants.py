@@ -127,6 +127,10 @@ def automatic_invariant(
     check: bool = True,
 ) -> FunctionInvariant:
     """The invariant of a job's own function: one for all jobs of a function without closure."""
+    shared = job.graph.shared.setdefault("automatic", {})
+    told = shared.get(id(function))
+    if told is not None and told.function is function and allowed_non_locals is None:
+        return told  # type: ignore[no-any-return]
     inner: Any = unwrapped(function)
     code = getattr(inner, "__code__", None)
     if (
@@ -147,6 +151,8 @@ def automatic_invariant(
         return _own_invariant(job, function, allowed_non_locals, suffix, check)
     if check and function is not found.function:
         nonlocals.check(function, allowed_non_locals, job.job_id)
+    elif check and function is found.function:
+        shared[id(function)] = found
     return found
 
 
