@@ -390,7 +390,7 @@ class Slots:
             if slot is not None and kind == "memory":
                 slot.memory_peak = second
             elif slot is not None and kind == "looked":
-                return self._looked(slot, second)
+                return self._looked(slot, second or slot.memory_peak)
             elif slot is not None and slot.held_back is not None:
                 lot, slot.held_back = slot.held_back, None
                 self._send(slot, lot)

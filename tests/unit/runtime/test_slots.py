@@ -190,6 +190,24 @@ def test_a_failure_of_who_used_too_much_is_told_as_that(
     assert "no such luck" in failed.failure.traceback
 
 
+def test_a_failure_of_who_is_being_ended_for_its_memory_is_told_as_that(
+    started: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may not fork any more while it is ended, and has an exception of that to tell."""
+    heard = started.slots._heard
+
+    def ended(nursery: Nursery, now: float, kind: str, one: int, two: Any) -> list[Event]:
+        if kind == "looked":
+            assert heard(nursery, now, "memory", one, 2 << 30) == []
+        return heard(nursery, now, kind, one, two)
+
+    monkeypatch.setattr(started.slots, "_heard", ended)
+    limited(started, "Fail")
+    started.until(started.statuses)
+    (failed,) = started.of(SlotProgressed)[0].failures
+    assert failed.failure.cause == "memory"
+
+
 def test_a_failure_is_told_if_nobody_looks_any_more(started: Driver) -> None:
     pid = started.pid()
     limited(started, "Fail")
