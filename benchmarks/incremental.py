@@ -135,7 +135,13 @@ def run(
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]) if module == OURS else ""}
     command = [str(python), str(SCRIPT), module, str(jobs), way, leaf]
     done = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, check=False
+        command,
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")

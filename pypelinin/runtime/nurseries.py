@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
@@ -183,6 +184,8 @@ def be_nursery(parent: int, control: socket.socket, kept: Sequence[int] | None) 
         from pypelinin.runtime import nursery
 
         nursery.live(socket.socket(fileno=number), "")
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(1)
 

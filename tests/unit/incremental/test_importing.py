@@ -477,6 +477,7 @@ def script(package: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "project.py"], capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        start_new_session=True,  # pypipegraph2 ends what is new in its process group
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return sorted(Path("ran.txt").read_text().split()) if Path("ran.txt").exists() else []
