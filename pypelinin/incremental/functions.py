@@ -201,6 +201,8 @@ def source_digest(code: types.CodeType) -> bytes | None:
 
 def source_of(code: types.CodeType) -> str | None:
     """The text of a function or lambda, None if its file does not have it any more."""
+    if code.co_filename == "<string>":  # of exec: from Python 3.13 on that names what -c was given
+        return None
     try:
         if code.co_name == "<lambda>":
             lines = linecache.getlines(code.co_filename)

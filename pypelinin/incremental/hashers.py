@@ -25,8 +25,8 @@ from typing import Any
 from pypelinin.graph.fingerprint import DIGEST_BYTES, digest
 
 CHUNK_BYTES = 1 << 20
-_HEAP_TYPE = 1 << 9
-"""A class that was made by a class statement, so that its attributes are all that it holds."""
+_IMMUTABLE = 1 << 8
+"""A flag of classes that were not made by a class statement: they hold more than attributes."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -198,7 +198,7 @@ class _Encoder:
         is_python = hasattr(value, "__dict__") or any(
             "__slots__" in b.__dict__ for b in kind.__mro__
         )
-        native = [b for b in kind.__mro__[:-1] if not b.__flags__ & _HEAP_TYPE]
+        native = [b for b in kind.__mro__[:-1] if b.__flags__ & _IMMUTABLE]
         if not is_python or native or kind.__module__ in ("_io", "socket", "io", "threading"):
             raise TypeError(
                 f"{where} is {_short(value)}, which cannot be hashed: a {name_of(kind)} has no "
