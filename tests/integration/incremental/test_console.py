@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -135,7 +136,7 @@ class Project:
         return sorted((self.directory / "ran").read_text().split())
 
     def recorded(self) -> int:
-        with sqlite3.connect(self.directory / ".ppg/history/history.sqlite3") as database:
+        with closing(sqlite3.connect(self.directory / ".ppg/history/history.sqlite3")) as database:
             return int(database.execute("select count(*) from records").fetchone()[0])
 
     def runs_on(self) -> None:
