@@ -222,7 +222,7 @@ class Graph:
 
     def has_edge(self, upstream: Job | str, job: Job | str) -> bool:
         """Whether *job* depends directly on *upstream*."""
-        names = self.job_inputs.get(getattr(job, "job_id", job), {})  # type: ignore[arg-type]
+        names = self.job_inputs.get(job.job_id if isinstance(job, Job) else job, {})
         wanted = getattr(upstream, "job_id", upstream)
         return any(self.outputs_to_job_ids[name] == wanted for name in names)
 
@@ -339,7 +339,7 @@ class Graph:
 
     def get_history_filename(self) -> Path:
         """Where the records of this project are."""
-        return Path(self.dir_config.history_dir) / "history.sqlite3"  # type: ignore[arg-type]
+        return Path(str(self.dir_config.history_dir)) / "history.sqlite3"
 
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep

@@ -288,8 +288,9 @@ def _docstrings(text: str) -> list[tuple[_Place, _Place]]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             first = node.body[0]
-            is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            if is_text and isinstance(first.value.value, str) and len(node.body) > 1:  # type: ignore[attr-defined]
+            value = first.value if isinstance(first, ast.Expr) else None
+            is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+            if is_text and len(node.body) > 1:
                 begin = place(first.lineno, first.col_offset)
                 end = place(first.end_lineno or first.lineno, first.end_col_offset or 0)
                 found.append((begin, end))

@@ -56,7 +56,7 @@ FILE, FUNCTION, VALUE = "file", "function", "value"
 def file_of(graph: Graph) -> Path | None:
     """The history that pypipegraph2 left of this project, if there is one."""
     root, name = Path(graph.dir_config.root), FILE_NAME
-    places = [Path(graph.dir_config.history_dir) / name]  # type: ignore[arg-type]
+    places = [Path(str(graph.dir_config.history_dir)) / name]
     if root.parent.name == "per_script":  # there the script is named with its suffix
         places.append(root.with_name(f"{root.name}.py") / "history" / name)
         if root.name == "run":

@@ -231,9 +231,9 @@ def _apart(job: Any) -> Done:
         try:
             os.close(read)
             try:
-                answer = (True, _performed(job))
+                answer: tuple[bool, Done | JobError] = (True, _performed(job))
             except JobError as error:
-                answer = (False, error)  # type: ignore[assignment]
+                answer = (False, error)
             with open(write, "wb", closefd=False) as pipe:
                 pickle.dump(answer, pipe)
             code = 0
@@ -252,10 +252,10 @@ def _apart(job: Any) -> Done:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         died = JobDied(f"{job!r} died: its process ended with {how}.", None, code)
         raise JobError(died, "", out, err)
-    fine, answer = pickle.loads(data)
+    fine, found = pickle.loads(data)
     if fine:
-        return Done(*answer)
-    raise answer
+        return Done(*found)
+    raise found
 
 
 # --- what is printed ----------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def captured(name: str) -> Iterator[Printed]:
         os.close(fd)
     former = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (
-        open(fd, "w", errors="backslashreplace", closefd=False, buffering=buffering)  # noqa: SIM115
+        open(fd, "w", errors="backslashreplace", closefd=False, buffering=buffering)  # noqa: SIM115 - they stay open
         for fd, buffering in ((1, -1), (2, 1))
     )
     try:

@@ -25,7 +25,7 @@ from pypelinin.incremental.error_files import described
 from pypelinin.incremental.links import keep_newest, point
 from pypelinin.incremental.log_sending import LogSender
 from pypelinin.incremental.progress import span, summary
-from pypelinin.incremental.telling import REASONS
+from pypelinin.incremental.reasons import TEXTS
 from pypelinin.incremental.watching import Watcher
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class RunLog(Watcher):
             return
         if self._log.isEnabledFor(logging.DEBUG):
             for outcome in outcomes.values():
-                reason = REASONS.get(outcome.reason, "nothing that it depends on has changed")
+                reason = TEXTS.get(outcome.reason, "nothing that it depends on has changed")
                 self._log.debug("%s: %s, %s.", outcome.job_id, outcome.outcome.name, reason)
         took = span(time.monotonic() - self._began_at)
         self._log.info("The run has ended: %s in %s.", summary(outcomes, self._ran), took)

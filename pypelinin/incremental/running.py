@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pypelinin.engine import entry as why
@@ -53,12 +52,6 @@ PASSES_MAX = 4
 NO_TIME = (None, None)
 
 
-def local_hands(cores: int) -> Hands:
-    from pypelinin.incremental.hands import LocalHands  # a run of nothing does without it
-
-    return LocalHands(cores)
-
-
 class Running(Steering):
     """What happens between the engine, the graph and the world."""
 
@@ -67,10 +60,10 @@ class Running(Steering):
         graph: Graph,
         history: History,
         wanted: Sequence[Job] | None,
-        watchers: Sequence[Watcher] = (),
-        make_hands: Callable[[], Hands] | None = None,
+        watchers: Sequence[Watcher],
+        make_hands: Callable[[], Hands],
     ) -> None:
-        self._make_hands = make_hands or partial(local_hands, graph.cores)
+        self._make_hands = make_hands
         self.graph = graph
         self.history = history
         self.watchers = watchers

@@ -8,29 +8,12 @@ from typing import TYPE_CHECKING
 from pypelinin.engine import entry as why
 from pypelinin.engine import table
 from pypelinin.graph.fingerprint import Tags, same
+from pypelinin.incremental.reasons import TEXTS
 
 if TYPE_CHECKING:
     from pypelinin.engine.entry import Entry
     from pypelinin.incremental.running import Running
 
-REASONS = {
-    why.ALWAYS: "it runs in every run",
-    why.NEW: "there is no record of an earlier success",
-    why.RELOADED: "it was asked to run again",
-    why.SPEC: "what it does has changed",
-    why.OUTPUTS: "what it makes has changed",
-    why.INPUTS: "what it depends on was added to, or something was removed",
-    why.INPUT: "something that it depends on has changed",
-    why.ALTERED: "somebody else has changed its output",
-    why.ABSENT: "an output is not there",
-    why.WOKEN: "another job needs it",
-    why.BROKEN: "something that it needs has failed",
-    why.LOST: "what it reads is lost",
-    why.BARRIER: "something has failed, and it runs only if nothing does",
-    why.FAILURE: "it failed",
-    why.IMPURE: "made again from the same inputs, its output was another one",
-    why.EXPANSION: "what it added to the graph was refused",
-}
 NAMED_MAX = 3
 
 
@@ -42,7 +25,7 @@ def told(running: Running, number: int) -> Iterator[str]:
         yield f"{job}: it has ended, and nobody will ask for it again."
         return
     yield f"{job}: {_state(running, number, entry)}"
-    if reason := REASONS.get(entry.why):
+    if reason := TEXTS.get(entry.why):
         yield f"  {reason}"
     record = entry.record
     if entry.why == why.INPUT and record is not None:

@@ -87,7 +87,7 @@ def pretty_log_errors(function: F) -> F:
             logging.getLogger("pypelinin.incremental").error(traceback.format_exc())
             raise
 
-    return inner  # type: ignore[return-value]
+    return inner  # type: ignore[return-value]  # it has its face
 
 
 def wrap_for_function_invariant(function: F, *args: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -96,7 +96,7 @@ def wrap_for_function_invariant(function: F, *args: Any, **kwargs: Any) -> Calla
     def inner() -> Any:
         return function(*args, **kwargs)
 
-    inner.wrapped_function = function  # type: ignore[attr-defined]
+    inner.wrapped_function = function  # type: ignore[attr-defined]  # for FunctionInvariant
     return inner
 
 

@@ -336,11 +336,11 @@ class TempFilePlusGeneratingJob(FileJob):
 
 def check_takes_files(function: object, kind: str) -> None:
     """Raises TypeError unless the function can be called with what it is to write."""
-    is_plain = type(function) is FunctionType and not hasattr(function, "__wrapped__")
-    if is_plain and function.__code__.co_argcount > len(function.__defaults__ or ()):  # type: ignore[attr-defined]
-        return  # the usual case, for little
-    checked_callable(function, f"The function of a {kind}")
-    parameters = first_parameters(function)  # type: ignore[arg-type]
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+        usual = function.__code__.co_argcount > len(function.__defaults__ or ())
+        if usual:  # for little
+            return
+    parameters = first_parameters(checked_callable(function, f"The function of a {kind}"))
     if not parameters:
         raise TypeError(
             f"The function of a {kind} takes the path to write to as its first argument; "

@@ -128,9 +128,9 @@ def automatic_invariant(
 ) -> FunctionInvariant:
     """The invariant of a job's own function: one for all jobs of a function without closure."""
     shared = job.graph.shared.setdefault("automatic", {})
-    told = shared.get(id(function))
+    told: FunctionInvariant | None = shared.get(id(function))
     if told is not None and told.function is function and allowed_non_locals is None:
-        return told  # type: ignore[no-any-return]
+        return told
     inner: Any = unwrapped(function)
     code = getattr(inner, "__code__", None)
     if (

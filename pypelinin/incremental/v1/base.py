@@ -204,7 +204,7 @@ class JobList(core.JobList):
             raise ArgumentError(f"A JobList is made of jobs: {error}") from None
         super().__init__(found)
 
-    def __add__(self, other: Any) -> JobList:  # type: ignore[override]
+    def __add__(self, other: Any) -> JobList:  # type: ignore[override]  # as v1 has it
         return JobList([self[:], other])
 
     def __radd__(self, other: Any) -> JobList:

@@ -56,7 +56,7 @@ class Writing(DependingJob, core.FileJob):
     @classmethod
     def check_function(cls, function: object) -> None:
         checked_callable(function, f"The function of a {cls.__name__}")
-        count_wanted(function, cls.arguments_max, cls.__name__)  # type: ignore[arg-type]
+        count_wanted(function, cls.arguments_max, cls.__name__)  # type: ignore[arg-type]  # checked there
 
     def arguments(self) -> list[Any]:
         """What the function may have."""

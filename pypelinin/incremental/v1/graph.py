@@ -72,7 +72,7 @@ def new_pipegraph(
     resource_coordinator: LocalSystem | None = None,
     quiet: bool = False,
     invariant_status_filename: str | Path | None = None,
-    dump_graph: bool = True,  # noqa: ARG001
+    dump_graph: bool = True,  # noqa: ARG001 - taken as v1 takes it
     interactive: bool = True,
     cache_folder: str | Path = "cache",
     log_file: str | Path | None = None,

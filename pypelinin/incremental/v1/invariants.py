@@ -76,7 +76,7 @@ class FileTimeInvariant(Job, core.FileInvariant):
         super().__init__(relative(filename))
         self.input_file = self.job_id
 
-    def given_after(self, history: Any) -> Fingerprint:  # noqa: ARG002
+    def given_after(self, history: Any) -> Fingerprint:  # noqa: ARG002 - of all
         try:
             changed_ns = os.stat(self.job_id).st_mtime_ns
         except FileNotFoundError:
@@ -203,7 +203,7 @@ class FunctionInvariant(Job, core.FunctionInvariant):
         self,
         job_id: str | Path,
         function: Callable[..., Any] | None,
-        absolute_path: Any = None,  # noqa: ARG002
+        absolute_path: Any = None,  # noqa: ARG002 - taken as v1 takes it
     ) -> None:
         if function is not None and not callable(function):
             raise ArgumentError(f"FunctionInvariant follows a function or None, not {function!r}.")

@@ -111,7 +111,7 @@ def test_the_files_of_the_first_version_are_written_where_their_folder_is() -> N
     run()
     told = Path("logs/ppg_run.txt").read_text()
     assert "FileGeneratingJob: a is handed out." in told
-    assert "a: Success, there is no record of an earlier success." in told
+    assert "a: Success, there is no record of a success." in told
     errors = Path("logs/ppg_errors.txt").read_text()
     assert "ValueError: no" in errors
     assert "said before" in errors
