@@ -84,7 +84,8 @@ def load(history: History, path: Path) -> int:
     for job, body in fresh:
         history.imported.put(job, body)
     when = time.strftime("%Y-%m-%d %H:%M:%S")
-    history.meta.put(IMPORTED, json.dumps({"from": str(path), "when": when, "jobs": len(fresh)}))
+    told = {"from": str(path), "when": when, "jobs": len(fresh), "mtime_ns": path.stat().st_mtime_ns}
+    history.meta.put(IMPORTED, json.dumps(told))
     return len(fresh)
 
 
@@ -164,6 +165,7 @@ class Importer:
         self.graph = graph
         self.history = history
         self.told: Counter[str] = Counter()
+        self._written_ns: int = json.loads(history.meta.get(IMPORTED) or "{}").get("mtime_ns", 0)
         self._generators: dict[str, tuple[str, bytes]] = {}
         self._files: dict[tuple[str, str], Tags] = {}
         self._parameters: set[str] = set()
@@ -268,7 +270,9 @@ class Importer:
             return False
         if stat.st_size != size:
             return False
-        return int(stat.st_mtime) == mtime or xxh3_128(name) == hexdigest
+        # They keep whole seconds: only what is older than their history can be told by its time.
+        is_older = stat.st_mtime_ns <= self._written_ns
+        return (is_older and int(stat.st_mtime) == mtime) or xxh3_128(name) == hexdigest
 
     def _content(self, name: str, job: Job | None) -> Tags:
         files = self.history.files

@@ -48,6 +48,10 @@ class SmallDisk:
     def unmount(self) -> None:
         self._run("umount", str(self.path))
 
+    def repair(self) -> None:
+        """As one does after errors: with them some kernels mount it read-only again."""
+        subprocess.run(["e2fsck", "-fy", str(self._image)], check=False, capture_output=True)
+
     def close(self) -> None:
         self._run("umount", "-l", str(self.path))
 

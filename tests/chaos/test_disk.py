@@ -216,6 +216,7 @@ def test_a_disk_with_errors_ends_the_router_and_loses_nothing(tmp_path: Path) ->
         assert cluster.wait_end("router") == 1
         assert "ClusterError: The journal takes no more rows: " in cluster.log("router")
         disk.unmount()
+        disk.repair()
         disk.mount()
         cluster.restart("router")
         manager.wait(timeout=30)

@@ -36,7 +36,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[AnyExecutor]:
             "distributed", reason="Dask is not installed: 'pypelinin[test-all]'"
         )
         with distributed.Client(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
         ) as client:
             yield client.get_executor(pure=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -200,6 +201,18 @@ def test_what_has_changed_since_is_made_again(
         assert outcome.reason == reason
     graph()
     assert ppg.run()["out"].outcome is ppg.JobOutcome.Skipped
+
+
+def test_a_change_in_the_second_of_their_record_is_seen() -> None:
+    second_ns = 1_000_000_000 * 10**9
+    given()
+    changed()
+    for path, late_ns in (("in.txt", 2), ("out", 0), (THEIRS, 1)):
+        os.utime(path, ns=(second_ns, second_ns + late_ns))
+    THEIRS.write_text(re.sub(r'(mtime\\": )\d+', rf"\g<1>{10**9}", THEIRS.read_text()))
+    os.utime(THEIRS, ns=(second_ns, second_ns + 1))
+    graph()
+    assert ppg.run()["out"].reason == why.INPUT
 
 
 def test_a_dry_run_takes_nothing_over() -> None:
