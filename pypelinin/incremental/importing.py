@@ -84,7 +84,12 @@ def load(history: History, path: Path) -> int:
     for job, body in fresh:
         history.imported.put(job, body)
     when = time.strftime("%Y-%m-%d %H:%M:%S")
-    told = {"from": str(path), "when": when, "jobs": len(fresh), "mtime_ns": path.stat().st_mtime_ns}
+    told = {
+        "from": str(path),
+        "when": when,
+        "jobs": len(fresh),
+        "mtime_ns": path.stat().st_mtime_ns,
+    }
     history.meta.put(IMPORTED, json.dumps(told))
     return len(fresh)
 
