@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pypelinin.errors import DefinitionError
 from pypelinin.graph.fingerprint import digest
-from pypelinin.graph.graph import Graph, order
+from pypelinin.graph.graph import Graph, check_size, order
 from pypelinin.graph.job import Job, checked_labels, checked_priority, checked_retries
 from pypelinin.graph.needs import Memory, checked_needs
 from pypelinin.graph.shell import Shell
@@ -96,6 +96,7 @@ class Pipeline:
         on_failure: str = "continue",
     ) -> None:
         jobs, edges = _read(graph)
+        check_size(len(jobs))
         self.jobs, self.graph = order(jobs, edges)
         self.results = None if results is None else frozenset(results)
         self.data = data

@@ -51,17 +51,20 @@ class Graph:
                 raise DefinitionError(f"Job {first + job} names an upstream twice.")
 
 
+def check_size(jobs: int) -> None:
+    """Raise DefinitionError for more jobs than a pipeline may have."""
+    if jobs > JOBS_MAX:
+        raise DefinitionError(
+            f"{jobs:,} jobs are more than the {JOBS_MAX:,} of one pipeline.",
+            remedy="Split it into several pipelines.",
+        )
+
+
 def order(nodes: Sequence[Node], edges: Iterable[tuple[Node, Node]]) -> tuple[list[Node], Graph]:
     """Number *nodes* in a topological order that keeps theirs where it can.
 
-    *edges* are (upstream, downstream); doubles count once. Raises Cycle with the path,
-    DefinitionError above JOBS_MAX nodes.
+    *edges* are (upstream, downstream); doubles count once. Raises Cycle with the path.
     """
-    if len(nodes) > JOBS_MAX:
-        raise DefinitionError(
-            f"{len(nodes):,} jobs are more than the {JOBS_MAX:,} of one pipeline.",
-            remedy="Split it into several pipelines.",
-        )
     index = {node: i for i, node in enumerate(nodes)}
     upstreams: list[list[int]] = [[] for _ in nodes]
     downstreams: list[list[int]] = [[] for _ in nodes]

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pypelinin import Job, Pipeline
 from pypelinin.errors import Cycle, DefinitionError
 from pypelinin.graph import graph as module
-from pypelinin.graph.graph import Graph, order
+from pypelinin.graph.graph import Graph, check_size, order
 
 EDGES = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=25)
 ACYCLIC = EDGES.map(lambda edges: [(a, b) for a, b in edges if a < b])
@@ -71,9 +72,11 @@ def test_a_cycle_of_100_000_jobs_is_found() -> None:
 
 def test_too_many_jobs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "JOBS_MAX", 3)
-    assert order("abc", [])[1].jobs == 3
+    check_size(3)
     with pytest.raises(DefinitionError, match="4 jobs are more than the 3"):
-        order("abcd", [])
+        check_size(4)
+    with pytest.raises(DefinitionError, match="4 jobs are more than the 3"):
+        Pipeline([Job(name) for name in "abcd"])
 
 
 def test_upstreams_of_one_job() -> None:
