@@ -14,6 +14,7 @@ from typing import Any
 from joblib import register_parallel_backend
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
 
+from pypelinin.client.manager import PipelineManager
 from pypelinin.executor import Executor
 from pypelinin.runtime.access import api_named
 from pypelinin.runtime.calls import call
@@ -45,7 +46,10 @@ class PypelininBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """Slots for so many jobs; all that there are for a negative number."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        there = slots_of(self._api) if self._api else cores_here()
+        there = cores_here()
+        if self._api:
+            with PipelineManager(self._api) as manager:
+                there = manager.slots()
         if n_jobs is None or n_jobs < 0:
             return max(1, there + 1 + (-1 if n_jobs is None else n_jobs))
         return n_jobs
@@ -88,14 +92,6 @@ class PypelininBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if self._executor is not None:
             self._executor.shutdown()
             self._executor = None
-
-
-def slots_of(api: str) -> int:
-    """Slots of all Brokers of a cluster, at least 1."""
-    from pypelinin.client.manager import PipelineManager
-
-    with PipelineManager(api) as manager:
-        return max(1, sum(node.slots for node in manager.cluster().nodes))
 
 
 register_parallel_backend("pypelinin", PypelininBackend)

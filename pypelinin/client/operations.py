@@ -30,6 +30,10 @@ class Operations(Requests):
         """Nodes, queues and versions."""
         return self._ask(messages.GetCluster, messages.Cluster)
 
+    def slots(self) -> int:
+        """Slots of all Brokers, at least 1."""
+        return max(1, sum(node.slots for node in self.cluster().nodes))
+
     def drain(self, nodes: str | Iterable[str], why: str = "") -> messages.Cluster:
         """These nodes finish what runs there and get nothing new until `undrain`, or until their
         Broker is started again. Returns the cluster; raises NotFound for an unknown name, and then

@@ -1,0 +1,105 @@
+"""A stream's state as a file, written aside and moved into place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from pypelinin.errors import DefinitionError
+
+VERSION = 1
+MAGIC = b"pypelinin stream\n"
+VARIABLE = "PYPELININ_CHECKPOINT"
+"""The file, where the program does not name one."""
+
+
+class Checkpoint:
+    """The file of one stream; *described* is what its program is told by."""
+
+    def __init__(self, path: str | os.PathLike[str], described: Any, interval_s: float) -> None:
+        self.path = Path(path).absolute()
+        self._described = described
+        self._interval_s = interval_s
+        self._written = time.monotonic()
+        if not self.path.parent.is_dir():
+            raise DefinitionError(
+                f"The checkpoint {self.path} cannot be written: there is no such folder.",
+                remedy="Make the folder first.",
+            )
+        self._try_to_write()
+
+    def _try_to_write(self) -> None:
+        aside = self._aside
+        try:
+            aside.touch()
+            aside.unlink()
+        except OSError as error:
+            raise DefinitionError(
+                f"The checkpoint {self.path} cannot be written: {error.strerror or error}."
+            ) from error
+
+    @property
+    def _aside(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.new")
+
+    def read(self) -> dict[str, Any] | None:
+        """What was kept last; None if there is no file.
+
+        Raises DefinitionError for another program's, another version's, or a damaged file.
+        """
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DefinitionError(f"The checkpoint {self.path} cannot be read: {error}.") from error
+        try:
+            if not data.startswith(MAGIC):
+                raise ValueError("it does not begin as a checkpoint does")
+            version, described, kept = msgpack.unpackb(data[len(MAGIC) :], strict_map_key=False)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise DefinitionError(
+                f"{self.path} is no whole checkpoint: {error}. It was not touched.",
+                remedy="Move it away to begin anew.",
+            ) from error
+        if version != VERSION or described != self._described:
+            what = "version of pypelinin" if version != VERSION else "program"
+            raise DefinitionError(
+                f"{self.path} is the checkpoint of another {what}: its stages are "
+                f"{_names(described)}, those of this one {_names(self._described)}.",
+                remedy="Move it away to begin anew, or name another file.",
+            )
+        found: dict[str, Any] = kept
+        return found
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() - self._written >= self._interval_s
+
+    def write(self, kept: dict[str, Any]) -> None:
+        """Put *kept* in the place of what was there. Raises OSError."""
+        data = msgpack.packb((VERSION, self._described, kept), use_bin_type=True)
+        with self._aside.open("wb") as file:
+            file.write(MAGIC + data)
+            file.flush()
+            os.fsync(file.fileno())
+        self._aside.replace(self.path)
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """The stream is over."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+
+def _names(described: Any) -> str:
+    found = [name for stages, reduce, _ in described for _, name in [*stages, [0, reduce]] if name]
+    return ", ".join(found) or "none"
+
+
+__all__ = ["VARIABLE", "Checkpoint"]

@@ -1,0 +1,260 @@
+"""Brings a stream to its end: takes items from the source, hands portions to slots, and gives
+what comes out to who runs it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from functools import partial
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any
+
+from pypelinin.errors import DefinitionError, JobError
+from pypelinin.runtime.functions import Functions
+from pypelinin.runtime.values import pack_value, unpack_value
+from pypelinin.streams import inside
+from pypelinin.streams.failures import ItemFailed, error_of, failure_of
+from pypelinin.streams.ordering import Ordering
+from pypelinin.streams.play import BUDGET_S, Play, State
+from pypelinin.streams.portions import Chunk, Pace, Report
+from pypelinin.streams.program import Frame, Program
+from pypelinin.streams.tokens import Closing, Merging, Portion, Source, Tokens
+
+log = logging.getLogger("pypelinin.streams")
+
+AHEAD = 3
+"""Portions that are out at once, for each slot."""
+CHUNK_MAX = 100_000
+CHUNK_BYTES_MAX = 1024 * 1024
+GROWTH = 8
+"""So many times larger than the one before a chunk may be."""
+
+Deliver = Callable[[list[Any]], None]
+
+
+class Items:
+    """The source: what is given, from a place on."""
+
+    def __init__(self, given: Iterable[Any], taken: int = 0) -> None:
+        self._given = islice(iter(given), taken, None)
+        self.taken = taken
+        """Items that are in the stream, or were."""
+
+    def take(self, count: int) -> list[Any]:
+        """At most *count* items; fewer if they come slowly, none at the end."""
+        found: list[Any] = []
+        until = time.perf_counter() + BUDGET_S
+        for item in islice(self._given, count):
+            found.append(item)
+            if time.perf_counter() > until:
+                break
+        self.taken += len(found)
+        return found
+
+
+class Conductor:
+    """One run of a program."""
+
+    def __init__(
+        self,
+        program: Program,
+        items: Items,
+        executor: Executor | None,
+        deliver: Deliver,
+        on_error: str = "stop",
+    ) -> None:
+        """Without *executor* all is done in this process."""
+        root = pack_value("A state", list(State(None, 0)))
+        self.tokens = Tokens(program, root)
+        self.ordering = Ordering() if program.ordered else None
+        if self.ordering is not None and program.segments[0].reduce is not None:
+            self.ordering.begin(3)
+        self.errors: list[ItemFailed] = []
+        self.size = 1
+        self._program = program
+        self.items = items
+        self._executor = executor
+        self._deliver = deliver
+        self._on_error = on_error
+        self._pace: Pace = {}
+        self._ready: list[int] = []
+        """For slots; the newest last, and that goes first: what is begun is finished."""
+        self._here: list[int] = []
+        self._source: int | None = None
+        self._out: dict[int, Future[Report]] = {}
+        self._ended: SimpleQueue[int] = SimpleQueue()
+        self._packed = b""
+        if executor is not None:
+            self._packed = Functions().function(partial(inside.given, program))[1]
+        self._functions = [
+            partial(one, self._packed) for one in (inside.worked, inside.merged, inside.resumed)
+        ]
+        self._out_max = AHEAD * program.cpus
+
+    def run(self, turned: Callable[[], None] = lambda: None) -> None:
+        """To the end; *turned* is called where all is settled that has happened so far.
+
+        Raises ItemFailed, JobError, NotPicklable, and what the source raises.
+        """
+        try:
+            while not self.tokens.over:
+                self._turn()
+                turned()
+        finally:
+            for future in self._out.values():
+                future.cancel()
+
+    def state(self) -> bytes:
+        """All that is in the stream; between turns."""
+        ordering = None if self.ordering is None else self.ordering.state()
+        return pack_value("A stream", [self.tokens.freeze(), ordering, self._pace, self.size])
+
+    def restore(self, state: bytes) -> None:
+        """Go on from there; what was out then begins anew."""
+        tokens, ordering, self._pace, self.size = unpack_value(state)
+        self.tokens.thaw(tokens)
+        if self.ordering is not None and ordering is not None:
+            self.ordering.restore(ordering)
+
+    def _turn(self) -> None:
+        for number in self.tokens.ready():
+            portion = self.tokens.portion(number)
+            if isinstance(portion, Source):
+                self._source = number
+            elif self._executor is None or portion_is_here(portion):
+                self._here.append(number)
+            else:
+                self._ready.append(number)
+        while self._ready and len(self._out) < self._out_max:
+            self._submit(self._ready.pop())
+        if self._source is not None and len(self._ready) + len(self._here) + len(self._out) < (
+            self._out_max
+        ):
+            self._pull()
+        elif self._here:
+            self._play_here(self._here.pop())
+        elif self._out:
+            self._collect(self._ended.get())
+
+    def _pull(self) -> None:
+        """The next items of the source become a chunk."""
+        source, self._source = self._source, None
+        assert source is not None
+        items = self.items.take(self.size)
+        chunk = None
+        if items:
+            data = pack_value("An item of the stream", items)
+            stages = self._program.segments[0].stages
+            chunk = Chunk(0, 0, data, len(items), bool(stages) and stages[0].here)
+            if len(data) > CHUNK_BYTES_MAX:
+                self.size = max(1, self.size // 2)
+        number = self.tokens.source_of(chunk, source)
+        comes_out = self._program.segments[0].reduce is None
+        if number is not None and self.ordering is not None and comes_out:
+            self.ordering.begin(number)
+
+    # --- portions --------------------------------------------------------------------------------
+
+    def _submit(self, number: int) -> None:
+        assert self._executor is not None
+        portion = self.tokens.portion(number)
+        work, merge, resume = self._functions
+        if isinstance(portion, Chunk):
+            future = self._executor.submit(work, portion, self._pace)
+        elif isinstance(portion, Merging):
+            parts = self.tokens.parts(number)
+            future = self._executor.submit(merge, portion.segment, parts, self._pace)
+        else:
+            assert isinstance(portion, Closing)
+            parts = self.tokens.parts(number)
+            future = self._executor.submit(resume, portion.state, parts, self._pace)
+        self._out[number] = future
+        future.add_done_callback(lambda _: self._ended.put(number))
+
+    def _play_here(self, number: int) -> None:
+        portion = self.tokens.portion(number)
+        play = Play(self._program, self._pace, in_slot=False)
+        if isinstance(portion, Chunk):
+            report = play.chunk(portion)
+        elif isinstance(portion, Merging):
+            report = play.merge(portion.segment, self.tokens.parts(number))
+        else:
+            assert isinstance(portion, Closing)
+            report = play.resume(portion.state, self.tokens.parts(number))
+        self._take(number, report)
+
+    def _collect(self, number: int) -> None:
+        future = self._out.pop(number)
+        error = future.exception()
+        if error is None:
+            self._take(number, report_of(future.result()))
+        elif isinstance(error, JobError):
+            portion = self.tokens.portion(number)
+            assert not isinstance(portion, Source)
+            self._take(number, self._report_of_death(portion, error))
+        else:
+            raise error
+
+    def _report_of_death(self, portion: Portion, error: JobError) -> Report:
+        """A slot died with *portion*: half of it is tried, until it is known by which item."""
+        if isinstance(portion, Chunk):
+            items = unpack_value(portion.items)
+            if len(items) > 1:
+                middle = len(items) // 2
+                halves = [
+                    portion._replace(items=pack_value("An item", half), size=len(half))
+                    for half in (items[:middle], items[middle:])
+                ]
+                return Report(None, halves, (0, 0))
+            stages = self._program.segments[portion.segment].stages[portion.stage :]
+            return Report(None, failures=[failure_of(stages[0].name, items[0], error)])
+        if isinstance(portion, Closing):
+            state = State(*unpack_value(portion.state))
+            if state.place is not None:
+                frame = self._program.segments[state.place[0]].stages[state.place[1]]
+                assert isinstance(frame, Frame)
+                return Report(None, failures=[failure_of(frame.name, state.first, error)])
+        raise error
+
+    def _take(self, number: int, report: Report) -> None:
+        """What became of a portion."""
+        if report.printed is not None:
+            sys.stdout.write(report.printed[0])
+            sys.stderr.write(report.printed[1])
+        for failure in report.failures:
+            error = error_of(failure)
+            if self._on_error == "stop":
+                raise error
+            log.warning("%s", error)
+            if self._on_error == "collect":
+                self.errors.append(error)
+        for segment, seconds in report.pace.items():
+            self._pace[segment] = (self._pace.get(segment, seconds) + seconds) / 2
+        portion = self.tokens.portion(number)
+        if isinstance(portion, Chunk) and portion.segment == portion.stage == 0 and report.done:
+            fitting = int(BUDGET_S * report.done / max(report.seconds, 1e-9))
+            self.size = max(1, min(fitting, self.size * GROWTH, CHUNK_MAX))
+        children = self.tokens.report(number, report)
+        if children is None:
+            return
+        items = unpack_value(report.part.data) if report.part is not None else []
+        if self.ordering is not None:
+            items = self.ordering.add(number, items, report.holes, children)
+        if items:
+            self._deliver(items)
+
+
+def portion_is_here(portion: Portion) -> bool:
+    return portion.here
+
+
+def report_of(report: Any) -> Report:
+    """What a slot returned. Raises DefinitionError for what is none."""
+    if not isinstance(report, Report):
+        raise DefinitionError(f"A slot answered {report!r}, which is no report.")
+    return report

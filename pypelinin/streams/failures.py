@@ -1,0 +1,67 @@
+"""Items that failed: as data on their way, and as errors for who runs the stream."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from pypelinin.errors import JobError, NotPicklable, RemoteTraceback
+from pypelinin.runtime.values import pack_value, unpack_value
+from pypelinin.streams.portions import ItemFailure
+
+ITEM_TEXT_MAX = 200
+
+
+class ItemFailed(JobError):
+    """A function of the stream raised for an item.
+
+    *stage* is the function's name, *item* the item's repr; *exception* what was raised, if its
+    class exists here.
+    """
+
+    def __init__(self, message: str, stage: str = "", item: str = "") -> None:
+        super().__init__(
+            message, remedy="on_error='skip' or 'collect' lets the stream go on without the item."
+        )
+        self.stage = stage
+        self.item = item
+
+
+def failure_of(stage: str, item: Any, error: BaseException) -> ItemFailure:
+    """*error* as data."""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    text = "".join(traceback.format_exception(error))
+    try:
+        packed = pack_value("An exception", error)
+    except NotPicklable:
+        packed = b""
+    return ItemFailure(stage, shown(item), packed, kind, str(error), text)
+
+
+def error_of(failure: ItemFailure) -> ItemFailed:
+    """What is raised or collected for *failure*."""
+    error = ItemFailed(
+        f"{failure.stage} failed for the item {failure.item}: {failure.kind}: {failure.text}",
+        failure.stage,
+        failure.item,
+    )
+    if failure.error:
+        try:
+            error.exception = unpack_value(failure.error)
+        except Exception:
+            error.exception = None  # its class does not exist here, or does not come back
+    if failure.traceback:
+        error.__cause__ = RemoteTraceback(failure.traceback)
+    return error
+
+
+def shown(item: Any) -> str:
+    """An item's repr, shortened."""
+    try:
+        text = repr(item)
+    except Exception as error:
+        text = f"<{type(item).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= ITEM_TEXT_MAX else f"{text[: ITEM_TEXT_MAX - 3]}..."
+
+
+__all__ = ["ItemFailed", "error_of", "failure_of", "shown"]

@@ -1,0 +1,64 @@
+"""Items that come out of a stream in the order in which they would without slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class Ordering:
+    """Holds back what comes before its time.
+
+    Each job that gives items to the outside has *holes* in them for what its children give.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, int] = {}
+        """By job of the source, in its order: of it and all below it, how many are not through."""
+        self._root: dict[int, int] = {}
+        """By job that is not through, the job of the source that it comes from."""
+        self._nodes: dict[int, tuple[list[Any], Sequence[int], Sequence[int]]] = {}
+        """By job that is through: items, holes, children."""
+
+    def begin(self, number: int) -> None:
+        """A job of the source."""
+        self._open[number] = 1
+        self._root[number] = number
+
+    def add(
+        self, number: int, items: list[Any], holes: Sequence[int], children: Sequence[int]
+    ) -> list[Any]:
+        """A job is through; the items whose time has come."""
+        root = self._root.pop(number)
+        self._root.update(dict.fromkeys(children, root))
+        self._open[root] += len(children) - 1
+        self._nodes[number] = (items, holes, children)
+        out: list[Any] = []
+        while self._open and not self._open[first := next(iter(self._open))]:
+            del self._open[first]
+            out += self._taken(first)
+        return out
+
+    def state(self) -> Any:
+        return [self._open, self._root, self._nodes]
+
+    def restore(self, state: Any) -> None:
+        self._open, self._root, self._nodes = state
+
+    def _taken(self, number: int) -> list[Any]:
+        """The items of a job and its children; leftovers of leftovers can be deep."""
+        out: list[Any] = []
+        stack: list[int | list[Any]] = [number]
+        while stack:
+            top = stack.pop()
+            if isinstance(top, list):
+                out += top
+                continue
+            items, holes, children = self._nodes.pop(top)
+            pieces: list[int | list[Any]] = []
+            before = 0
+            for hole, child in zip(holes, children, strict=True):
+                pieces += [items[before:hole], child]
+                before = hole
+            stack += reversed([*pieces, items[before:]])
+        return out

@@ -1,0 +1,82 @@
+"""One run of a stream, from its source or from a checkpoint to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from itertools import chain
+from typing import Any, NamedTuple
+
+from pypelinin.runtime.values import pack_value, unpack_value
+from pypelinin.streams import ambient
+from pypelinin.streams.checkpoints import Checkpoint
+from pypelinin.streams.conducting import Conductor, Deliver, Items
+from pypelinin.streams.failures import ItemFailed
+from pypelinin.streams.places import Place
+from pypelinin.streams.program import Program
+from pypelinin.streams.words import items_of
+
+
+class Source(NamedTuple):
+    """*initial* items, then what *inits* return, which are called only at a fresh start."""
+
+    initial: Iterable[Any]
+    inits: Iterable[Callable[[], Any]]
+
+
+def run(
+    program: Program,
+    source: Source,
+    out: list[Any],
+    deliver: Deliver,
+    place: Place,
+    on_error: str,
+    keeper: Checkpoint | None,
+) -> list[ItemFailed]:
+    """Bring all items through and give what comes out to *deliver*; the errors collected.
+
+    *out* is what *deliver* fills, if it keeps what it gets: then a checkpoint has that, too.
+    """
+    kept = keeper.read() if keeper is not None else None
+    program.cpus = 1 if program.is_here else place.cpus()
+    program.captures = bool(not program.is_here and place.api)
+    with ambient.stream(program.cpus):
+        before = unpack_value(kept["before"]) if kept is not None else _begun(source.inits)
+        items = Items(chain(source.initial, before), 0 if kept is None else kept["taken"])
+        with nullcontext() if program.is_here else place.opened() as executor:
+            conductor = Conductor(program, items, executor, deliver, on_error)
+            if kept is not None:
+                out += unpack_value(kept["out"])
+                conductor.restore(kept["state"])
+            if keeper is None:
+                conductor.run()
+            else:
+                _kept_run(conductor, keeper, before, out)
+    return conductor.errors
+
+
+def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], out: list[Any]) -> None:
+    """Run to the end, with checkpoints; one more if it ends before that."""
+
+    def keep() -> None:
+        keeper.write({
+            "before": pack_value("What init returned", before),
+            "taken": conductor.items.taken,
+            "out": pack_value("What came out of the stream", out),
+            "state": conductor.state(),
+        })  # fmt: skip
+
+    def turned() -> None:
+        if keeper.is_due:
+            keep()
+
+    try:
+        conductor.run(turned)
+    except BaseException:
+        keep()
+        raise
+    keeper.remove()
+
+
+def _begun(inits: Iterable[Callable[[], Any]]) -> list[Any]:
+    return [item for init in inits for item in items_of(init())]
