@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from pypelinin.errors import DefinitionError
-from pypelinin.streams.words import Multiple, Object
+from pypelinin.streams.inside.words import Multiple, Object
 
 INSTANCES_MAX = 1000
 """Of all stages that a process serves; the one unused for longest goes first."""

@@ -18,11 +18,11 @@ from pypelinin.errors import DefinitionError, JobError
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams import inside
-from pypelinin.streams.failures import ItemFailed, error_of, failure_of
+from pypelinin.streams.inside.failures import ItemFailed, error_of, failure_of
+from pypelinin.streams.inside.play import BUDGET_S, Play, State
+from pypelinin.streams.inside.portions import Chunk, Pace, Report
+from pypelinin.streams.inside.program import Frame, Program
 from pypelinin.streams.ordering import Ordering
-from pypelinin.streams.play import BUDGET_S, Play, State
-from pypelinin.streams.portions import Chunk, Pace, Report
-from pypelinin.streams.program import Frame, Program
 from pypelinin.streams.tokens import Closing, Merging, Portion, Source, Tokens
 
 log = logging.getLogger("pypelinin.streams")

@@ -29,18 +29,11 @@ from typing import Any, Self, TypeVar
 from pypelinin.errors import DefinitionError
 from pypelinin.streams import common, places, running
 from pypelinin.streams.ambient import getCpuCount, getRank
+from pypelinin.streams.building import Builder, check_arguments, name_of
 from pypelinin.streams.checkpoints import VARIABLE, Checkpoint
-from pypelinin.streams.failures import ItemFailed
-from pypelinin.streams.program import (
-    Builder,
-    Frame,
-    Reduce,
-    Stage,
-    check_arguments,
-    name_of,
-    unchanged,
-)
-from pypelinin.streams.words import Args, Multiple, Object
+from pypelinin.streams.inside.failures import ItemFailed
+from pypelinin.streams.inside.program import Frame, Reduce, Stage, unchanged
+from pypelinin.streams.inside.words import Args, Multiple, Object
 
 F = TypeVar("F", bound=Callable[..., Any])
 Function = Callable[..., Any]

@@ -11,10 +11,10 @@ from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams import ambient
 from pypelinin.streams.checkpoints import Checkpoint
 from pypelinin.streams.conducting import Conductor, Deliver, Items
-from pypelinin.streams.failures import ItemFailed
+from pypelinin.streams.inside.failures import ItemFailed
+from pypelinin.streams.inside.program import Program
+from pypelinin.streams.inside.words import items_of
 from pypelinin.streams.places import Place
-from pypelinin.streams.program import Program
-from pypelinin.streams.words import items_of
 
 
 class Source(NamedTuple):

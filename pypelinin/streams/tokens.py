@@ -17,8 +17,8 @@ from pypelinin.engine.run import Run
 from pypelinin.engine.table import FAILED
 from pypelinin.errors import DefinitionError
 from pypelinin.graph.declared import TOKEN, Declared, Expansion, Input
-from pypelinin.streams.portions import Chunk, Part, Report, Suspended
-from pypelinin.streams.program import Program
+from pypelinin.streams.inside.portions import Chunk, Part, Report, Suspended
+from pypelinin.streams.inside.program import Program
 
 GROUP = 64
 """Parts that are merged at once."""

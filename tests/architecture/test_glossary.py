@@ -18,8 +18,14 @@ WORDS = frozenset(
     """.split()
 )
 
-# Names that pypipegraph2 gave its users.
-GIVEN_NAMES = frozenset({"pypelinin.incremental.util", "pypelinin.incremental.v1.util"})
+# Names that pypipegraph2 and job_stream gave their users.
+GIVEN_NAMES = frozenset(
+    {
+        "pypelinin.incremental.util",
+        "pypelinin.incremental.v1.util",
+        "pypelinin.streams.common",
+    }
+)
 MODULE_NAMES_FORBIDDEN = frozenset("util utils helper helpers common misc".split())
 # Part of an identifier in snake case -> the word to use.
 FORBIDDEN = {

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pypelinin.errors import Killed
-from pypelinin.streams import conducting, play
-from pypelinin.streams.portions import Chunk
+from pypelinin.streams import conducting
+from pypelinin.streams.inside import play
+from pypelinin.streams.inside.portions import Chunk
 
 
 class Shuffling(Executor):

@@ -11,14 +11,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pypelinin.runtime.values import pack_value, unpack_value
-from pypelinin.streams.ends import Child, Collected, End, Reduced
-from pypelinin.streams.failures import failure_of
-from pypelinin.streams.portions import Chunk, ItemFailure, Pace, Part, Report, Suspended
-from pypelinin.streams.program import Frame, Program, Stage
-from pypelinin.streams.words import Args, Multiple, items_of
+from pypelinin.streams.inside.ends import Child, Collected, End, Reduced
+from pypelinin.streams.inside.failures import failure_of
+from pypelinin.streams.inside.portions import Chunk, ItemFailure, Pace, Part, Report, Suspended
+from pypelinin.streams.inside.program import Frame, Program, Stage
+from pypelinin.streams.inside.words import Args, Multiple, items_of
 
 Step = Callable[[Any], None]
 
@@ -60,6 +60,13 @@ class Waiting(NamedTuple):
 
 class Ended(Exception):
     """An item failed, and that ends the stream."""
+
+
+class Lost(Exception):
+    """The item of a loop failed; what else goes on in it is of no use."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
 
 
 class Play:
@@ -343,11 +350,8 @@ class Loop(End):
         self._state = state
         self._store = state.store
         self._fed = list(state.fed)
-        self._failed = False
 
     def add(self, item: Any) -> None:
-        if self._failed:
-            return
         assert self._frame.end is not None
         try:
             self._fed += items_of(with_store(self._frame.end, self._store, item))
@@ -356,30 +360,37 @@ class Loop(End):
 
     def play(self, end: End, after: Step, parts: Iterable[Part]) -> None:
         """Until it is over, which gives *after* what it emits, or suspended, a child of *end*."""
+        try:
+            waiting = self._waiting(parts)
+        except Lost as lost:
+            if lost.loop is not self:
+                raise
+            return
+        if waiting is None:
+            self._emit(end, after)
+        else:
+            now = self._state._replace(store=self._store, fed=self._fed)
+            here = waiting._replace(here=self._frame.here)
+            end.add_child(self._play.suspended(here, now))
+
+    def _waiting(self, parts: Iterable[Part]) -> Waiting | None:
+        """Turn after turn; what it has to wait for, or nothing when it is over."""
         number, reduced = self._state.segment, self._state.reduced
         items: Sequence[Any] = ()
         given: Iterable[Part] | None = parts
-        while not self._failed:
+        while True:
             if number == BETWEEN:
                 items, given, number = self._next_turn(), None, self._frame.body
-                if self._failed or not items:
-                    break
+                if not items:
+                    return None
             waiting = self._play.through(number, items, self, reduced, given)
-            if waiting is None and self.children:
-                last = self._play.last_of(number)
-                waiting = Waiting(last, (), tuple(self.children), False)
-            elif waiting is None and self._play.late:
-                waiting = Waiting(BETWEEN, (), (), False)
-            if self._failed:
-                break
             if waiting is not None:
-                now = self._state._replace(store=self._store, fed=self._fed)
-                here = waiting._replace(here=self._frame.here)
-                end.add_child(self._play.suspended(here, now))
-                return
+                return waiting
+            if self.children:
+                return Waiting(self._play.last_of(number), (), tuple(self.children), False)
+            if self._play.late:
+                return Waiting(BETWEEN, (), (), False)
             number, reduced = BETWEEN, ()
-        if not self._failed:
-            self._emit(end, after)
 
     def _next_turn(self) -> list[Any]:
         """What goes into the loop now; nothing if it is over."""
@@ -390,13 +401,12 @@ class Loop(End):
             return list(items_of(with_store(self._frame.function, self._store, self._state.first)))
         except Exception as error:
             self._fail(error)
-            return []
 
     def _emit(self, end: End, after: Step) -> None:
         try:
             given = self._frame.emit(self._store)
         except Exception as error:
-            self._fail(error)
+            self._play.fail(self._frame.name, self._state.first, error)
             return
         assert self._state.place is not None
         if type(given) is Multiple:
@@ -404,9 +414,9 @@ class Loop(End):
         elif given is not None:
             after(given)
 
-    def _fail(self, error: Exception) -> None:
-        self._failed = True
+    def _fail(self, error: Exception) -> NoReturn:
         self._play.fail(self._frame.name, self._state.first, error)
+        raise Lost(self)
 
 
 def with_store(function: Callable[..., Any], store: Any, item: Any) -> Any:

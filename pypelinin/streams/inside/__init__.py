@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import pickle
 from collections.abc import Callable, Sequence
 
-from pypelinin.streams.play import Play
-from pypelinin.streams.portions import Chunk, Pace, Part, Report
-from pypelinin.streams.program import Program
+from pypelinin.runtime.values import unpack_value
+from pypelinin.streams.inside.play import Play
+from pypelinin.streams.inside.portions import Chunk, Pace, Part, Report
+from pypelinin.streams.inside.program import Program
 
 
 def worked(packed: bytes, chunk: Chunk, pace: Pace) -> Report:
@@ -35,7 +35,7 @@ def given(program: Program) -> Program:
 
 @functools.lru_cache(maxsize=4)
 def _program(packed: bytes) -> Program:
-    found: Program = pickle.loads(packed)()
+    found: Program = unpack_value(b"p" + packed)()
     return found
 
 

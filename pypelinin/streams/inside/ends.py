@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from pypelinin.runtime.values import pack_value, unpack_value
-from pypelinin.streams.portions import Chunk, Part, Suspended
-from pypelinin.streams.program import Reduce
-from pypelinin.streams.words import items_of
+from pypelinin.streams.inside.portions import Chunk, Part, Suspended
+from pypelinin.streams.inside.program import Reduce
+from pypelinin.streams.inside.words import items_of
 
 Child = Chunk | Suspended
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pypelinin.errors import JobError, NotPicklable, RemoteTraceback
 from pypelinin.runtime.values import pack_value, unpack_value
-from pypelinin.streams.portions import ItemFailure
+from pypelinin.streams.inside.portions import ItemFailure
 
 ITEM_TEXT_MAX = 200
 
