@@ -31,6 +31,8 @@ AHEAD = 3
 """Portions that are out at once, for each slot."""
 CHUNK_MAX = 100_000
 CHUNK_BYTES_MAX = 1024 * 1024
+PIECES = 16
+"""Into so many a chunk is cut with which a slot died."""
 GROWTH = 8
 """So many times larger than the one before a chunk may be."""
 
@@ -82,6 +84,8 @@ class Conductor:
         self._deliver = deliver
         self._on_error = on_error
         self._pace: Pace = {}
+        self._measured = (0.0, 0.0)
+        """Items of the source that are through, and their seconds; older ones count less."""
         self._ready: list[int] = []
         """For slots; the newest last, and that goes first: what is begun is finished."""
         self._here: list[int] = []
@@ -201,16 +205,17 @@ class Conductor:
             raise error
 
     def _report_of_death(self, portion: Portion, error: JobError) -> Report:
-        """A slot died with *portion*: half of it is tried, until it is known by which item."""
+        """A slot died with *portion*: pieces of it are tried, until it is known by which item."""
         if isinstance(portion, Chunk):
             items = unpack_value(portion.items)
             if len(items) > 1:
-                middle = len(items) // 2
-                halves = [
-                    portion._replace(items=pack_value("An item", half), size=len(half))
-                    for half in (items[:middle], items[middle:])
+                size = -(-len(items) // PIECES)
+                cuts = [items[i : i + size] for i in range(0, len(items), size)]
+                pieces = [
+                    portion._replace(items=pack_value("An item", cut), size=len(cut))
+                    for cut in cuts
                 ]
-                return Report(None, halves, (0, 0))
+                return Report(None, pieces, [0] * len(pieces))
             stages = self._program.segments[portion.segment].stages[portion.stage :]
             return Report(None, failures=[failure_of(stages[0].name, items[0], error)])
         if isinstance(portion, Closing):
@@ -237,8 +242,7 @@ class Conductor:
             self._pace[segment] = (self._pace.get(segment, seconds) + seconds) / 2
         portion = self.tokens.portion(number)
         if isinstance(portion, Chunk) and portion.segment == portion.stage == 0 and report.done:
-            fitting = int(BUDGET_S * report.done / max(report.seconds, 1e-9))
-            self.size = max(1, min(fitting, self.size * GROWTH, CHUNK_MAX))
+            self._learn(report)
         children = self.tokens.report(number, report)
         if children is None:
             return
@@ -247,6 +251,13 @@ class Conductor:
             items = self.ordering.add(number, items, report.holes, children)
         if items:
             self._deliver(items)
+
+    def _learn(self, report: Report) -> None:
+        """How large the next chunk of the source shall be; many items weigh more than few."""
+        items, seconds = self._measured
+        self._measured = items, seconds = items / 2 + report.done, seconds / 2 + report.seconds
+        fitting = int(BUDGET_S * items / max(seconds, 1e-9))
+        self.size = max(1, min(fitting, self.size * GROWTH, CHUNK_MAX))
 
 
 def portion_is_here(portion: Portion) -> bool:

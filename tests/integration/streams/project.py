@@ -1,0 +1,55 @@
+"""A stream that takes a while, with every kind of stage; what it returns goes to standard output."""
+
+import sys
+import time
+
+from pypelinin.streams import Multiple, Work
+
+
+def build(path, pause_s):  # type: ignore[no-untyped-def]
+    work = Work(range(60), checkpointFile=path, checkpointInterval=0.02)
+
+    @work.init
+    def more():  # type: ignore[no-untyped-def]
+        return Multiple([1000, 1001])
+
+    @work.job
+    def slow(item):  # type: ignore[no-untyped-def]
+        time.sleep(pause_s)
+        return item + 1
+
+    @work.frame(store=list, emit=sum)
+    def down(store, first):  # type: ignore[no-untyped-def]
+        if not store:
+            return Multiple([first, first % 7, first % 3])
+        return None
+
+    @work.job
+    def step(item):  # type: ignore[no-untyped-def]
+        time.sleep(pause_s / 4)
+        return item * 2
+
+    @work.frameEnd
+    def taken(store, item):  # type: ignore[no-untyped-def]
+        store.append(item)
+        return item // 8 if item % 4 == 0 and item > 8 else None
+
+    @work.reduce(store=lambda: [0, 0], emit=lambda store: Multiple([*range(5), *store]))
+    def total(store, works, others):  # type: ignore[no-untyped-def]
+        for item in works:
+            store[0] += item
+            store[1] += 1
+        for other in others:
+            store[0] += other[0]
+            store[1] += other[1]
+
+    @work.job
+    def last(item):  # type: ignore[no-untyped-def]
+        time.sleep(pause_s)
+        return item
+
+    return work
+
+
+if __name__ == "__main__":
+    print(sorted(build(sys.argv[1], float(sys.argv[2])).run()))

@@ -1,0 +1,139 @@
+"""A stream that is killed with all its processes goes on where its checkpoint was made."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pypelinin.errors import DefinitionError
+from pypelinin.streams import Work
+from tests.integration.streams.project import build
+
+PROJECT = Path(__file__).with_name("project.py")
+PAUSE_S = 0.02
+
+
+def started(checkpoint: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT), str(checkpoint), str(PAUSE_S)],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYPELININ_CLAIMS": "off"},
+    )  # fmt: skip
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in tree:
+        try:
+            one.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+
+
+def undisturbed(tmp_path: Path) -> str:
+    return f"{sorted(build(tmp_path / 'undisturbed', 0.0).run())}\n"
+
+
+@pytest.mark.chaos
+def test_killed_at_ten_moments_it_returns_the_same(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "stream.checkpoint"
+    rng = random.Random(os.urandom(8))
+    expected = undisturbed(tmp_path)
+    kills = 0
+    for _ in range(200):
+        process = started(checkpoint)
+        assert process.stdout is not None
+        if kills >= 10:
+            assert process.communicate(timeout=60)[0] == expected
+            break
+        moment = time.monotonic() + rng.uniform(0.1, 1.0)
+        while process.poll() is None and time.monotonic() < moment:
+            time.sleep(0.005)
+        if process.poll() is None:
+            kill_all(process)
+            kills += 1
+        else:
+            assert process.communicate()[0] == expected
+        process.stdout.close()
+    assert kills >= 10
+    assert not checkpoint.exists()
+
+
+def test_what_was_done_is_not_done_again(tmp_path: Path) -> None:
+    """A job fails once, late; then only what was not through runs again."""
+    ran, broken = tmp_path / "ran", tmp_path / "broken"
+    broken.touch()
+
+    def note(item: int) -> int:
+        with ran.open("a") as file:
+            file.write(f"{item}\n")
+        if item == 199 and broken.exists():
+            raise ValueError("not yet")
+        return item
+
+    def stream() -> Work:
+        work = Work(range(200), checkpointFile=tmp_path / "kept", slots=2)
+        work.job(note)
+        return work
+
+    with pytest.raises(Exception, match="not yet"):
+        stream().run()
+    before = len(ran.read_text().split())
+    broken.unlink()
+    assert sorted(stream().run()) == list(range(200))
+    again = len(ran.read_text().split()) - before
+    assert 1 <= again < 150
+    assert not (tmp_path / "kept").exists()
+
+
+def test_another_program_is_refused_and_its_checkpoint_kept(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+
+    def fails(item: int) -> int:
+        raise ValueError(item)
+
+    def another(item: int) -> int:
+        return item
+
+    first = Work([1], checkpointFile=kept)
+    first.job(fails)
+    with pytest.raises(Exception, match="fails failed for the item 1"):
+        first.run()
+    content = kept.read_bytes()
+    second = Work([1], checkpointFile=kept)
+    second.job(another)
+    with pytest.raises(DefinitionError, match=r"another program: its stages are fails, .* another"):
+        second.run()
+    assert kept.read_bytes() == content
+    kept.write_bytes(content[:-3])
+    with pytest.raises(DefinitionError, match="no whole checkpoint"):
+        first.run()
+
+
+def test_the_keyword_wins_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(item: int) -> int:
+        raise ValueError(item)
+
+    monkeypatch.setenv("PYPELININ_CHECKPOINT", str(tmp_path / "environment"))
+    for keyword in (None, tmp_path / "keyword"):
+        work = Work([1], checkpointFile=keyword)
+        work.job(fails)
+        with pytest.raises(Exception, match="fails failed"):
+            work.run()
+    assert {path.name for path in tmp_path.iterdir()} == {"environment", "keyword"}
+
+
+def test_a_folder_that_is_not_there_is_told_before_all_else(tmp_path: Path) -> None:
+    work = Work([1], checkpointFile=tmp_path / "no" / "kept")
+    with pytest.raises(DefinitionError, match="there is no such folder"):
+        work.run()
