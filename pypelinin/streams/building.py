@@ -26,6 +26,11 @@ class Builder:
         self._open.append((frame, self._current))
         frame.body = self._current = self._new()
 
+    @property
+    def own_end(self) -> Function | None:
+        """What a class that is the innermost open frame does at its end."""
+        return self._open[-1][0].end if self._open else None
+
     def frame_end(self, function: Function) -> None:
         if not self._open:
             raise DefinitionError(

@@ -14,11 +14,11 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
-from pypelinin.errors import DefinitionError, JobError
+from pypelinin.errors import DefinitionError, JobError, NotPicklable
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams import inside
-from pypelinin.streams.inside.failures import ItemFailed, error_of, failure_of
+from pypelinin.streams.inside.failures import ItemFailed, error_of, failure_of, pack_items
 from pypelinin.streams.inside.play import BUDGET_S, Play, State
 from pypelinin.streams.inside.portions import Chunk, Pace, Report
 from pypelinin.streams.inside.program import Frame, Program
@@ -90,11 +90,13 @@ class Conductor:
         """For slots; the newest last, and that goes first: what is begun is finished."""
         self._here: list[int] = []
         self._source: int | None = None
+        self._due: list[Any] = []
+        """Items that are being given to who runs it."""
         self._out: dict[int, Future[Report]] = {}
         self._ended: SimpleQueue[int] = SimpleQueue()
         self._packed = b""
         if executor is not None:
-            self._packed = Functions().function(partial(inside.given, program))[1]
+            self._packed = packed_program(program)
         self._functions = [
             partial(one, self._packed) for one in (inside.worked, inside.merged, inside.resumed)
         ]
@@ -116,14 +118,16 @@ class Conductor:
     def state(self) -> bytes:
         """All that is in the stream; between turns."""
         ordering = None if self.ordering is None else self.ordering.state()
-        return pack_value("A stream", [self.tokens.freeze(), ordering, self._pace, self.size])
+        kept = [self.tokens.freeze(), ordering, self._pace, self.size, self._due]
+        return pack_value("An item of the stream", kept)
 
     def restore(self, state: bytes) -> None:
         """Go on from there; what was out then begins anew."""
-        tokens, ordering, self._pace, self.size = unpack_value(state)
+        tokens, ordering, self._pace, self.size, due = unpack_value(state)
         self.tokens.thaw(tokens)
         if self.ordering is not None and ordering is not None:
             self.ordering.restore(ordering)
+        self._give(due)
 
     def _turn(self) -> None:
         for number in self.tokens.ready():
@@ -152,7 +156,7 @@ class Conductor:
         items = self.items.take(self.size)
         chunk = None
         if items:
-            data = pack_value("An item of the stream", items)
+            data = pack_items(items)
             stages = self._program.segments[0].stages
             chunk = Chunk(0, 0, data, len(items), bool(stages) and stages[0].here)
             if len(data) > CHUNK_BYTES_MAX:
@@ -211,10 +215,7 @@ class Conductor:
             if len(items) > 1:
                 size = -(-len(items) // PIECES)
                 cuts = [items[i : i + size] for i in range(0, len(items), size)]
-                pieces = [
-                    portion._replace(items=pack_value("An item", cut), size=len(cut))
-                    for cut in cuts
-                ]
+                pieces = [portion._replace(items=pack_items(cut), size=len(cut)) for cut in cuts]
                 return Report(None, pieces, [0] * len(pieces))
             stages = self._program.segments[portion.segment].stages[portion.stage :]
             return Report(None, failures=[failure_of(stages[0].name, items[0], error)])
@@ -249,8 +250,14 @@ class Conductor:
         items = unpack_value(report.part.data) if report.part is not None else []
         if self.ordering is not None:
             items = self.ordering.add(number, items, report.holes, children)
+        self._give(items)
+
+    def _give(self, items: list[Any]) -> None:
+        """Out of the stream; if it ends in the middle of that, they are given again later."""
+        self._due = items
         if items:
             self._deliver(items)
+        self._due = []
 
     def _learn(self, report: Report) -> None:
         """How large the next chunk of the source shall be; many items weigh more than few."""
@@ -258,6 +265,17 @@ class Conductor:
         self._measured = items, seconds = items / 2 + report.done, seconds / 2 + report.seconds
         fitting = int(BUDGET_S * items / max(seconds, 1e-9))
         self.size = max(1, min(fitting, self.size * GROWTH, CHUNK_MAX))
+
+
+def packed_program(program: Program) -> bytes:
+    """*program* for slots. Raises NotPicklable, which names the function that cannot travel."""
+    functions = Functions()
+    try:
+        return functions.function(partial(inside.given, program))[1]
+    except NotPicklable:
+        for function in program.functions():
+            functions.function(function)
+        raise
 
 
 def portion_is_here(portion: Portion) -> bool:

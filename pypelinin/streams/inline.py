@@ -149,7 +149,7 @@ class Work:
             self._builder.frame_end(func)
             return func
 
-        return self._added(func, add)
+        return self._added(func or self._builder.own_end, add)
 
     def reduce(
         self,

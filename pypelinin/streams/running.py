@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from itertools import chain
 from typing import Any, NamedTuple
 
+from pypelinin.errors import NotPicklable
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams import ambient
 from pypelinin.streams.checkpoints import Checkpoint
@@ -15,6 +17,8 @@ from pypelinin.streams.inside.failures import ItemFailed
 from pypelinin.streams.inside.program import Program
 from pypelinin.streams.inside.words import items_of
 from pypelinin.streams.places import Place
+
+log = logging.getLogger("pypelinin.streams")
 
 
 class Source(NamedTuple):
@@ -73,7 +77,10 @@ def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], out: 
     try:
         conductor.run(turned)
     except BaseException:
-        keep()
+        try:
+            keep()
+        except (OSError, NotPicklable) as error:  # what ended the stream is more important
+            log.warning("The checkpoint %s could not be written: %s", keeper.path, error)
         raise
     keeper.remove()
 

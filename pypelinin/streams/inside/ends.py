@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from pypelinin.runtime.values import pack_value, unpack_value
+from pypelinin.streams.inside.failures import pack_items
 from pypelinin.streams.inside.portions import Chunk, Part, Suspended
 from pypelinin.streams.inside.program import Reduce
 from pypelinin.streams.inside.words import items_of
@@ -69,7 +70,7 @@ class Collected(End):
     def part(self) -> Part | None:
         if not self.items:
             return None
-        return Part(False, pack_value("an item of the stream", self.items))
+        return Part(False, pack_items(self.items))
 
 
 class Reduced(End):

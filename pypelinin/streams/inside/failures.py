@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from pypelinin.errors import JobError, NotPicklable, RemoteTraceback
@@ -55,6 +56,16 @@ def error_of(failure: ItemFailure) -> ItemFailed:
     return error
 
 
+def pack_items(items: Sequence[Any]) -> bytes:
+    """A list of items on their way. Raises NotPicklable, which names one that cannot travel."""
+    try:
+        return pack_value("A list of items", list(items))
+    except NotPicklable:
+        for item in items:
+            pack_value(f"The item {shown(item)}", item)
+        raise
+
+
 def shown(item: Any) -> str:
     """An item's repr, shortened."""
     try:
@@ -64,4 +75,4 @@ def shown(item: Any) -> str:
     return text if len(text) <= ITEM_TEXT_MAX else f"{text[: ITEM_TEXT_MAX - 3]}..."
 
 
-__all__ = ["ItemFailed", "error_of", "failure_of", "shown"]
+__all__ = ["ItemFailed", "error_of", "failure_of", "pack_items", "shown"]

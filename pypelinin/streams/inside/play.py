@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams.inside.ends import Child, Collected, End, Reduced
-from pypelinin.streams.inside.failures import failure_of
+from pypelinin.streams.inside.failures import failure_of, pack_items
 from pypelinin.streams.inside.portions import Chunk, ItemFailure, Pace, Part, Report, Suspended
 from pypelinin.streams.inside.program import Frame, Program, Stage
 from pypelinin.streams.inside.words import Args, Multiple, items_of
@@ -305,7 +305,7 @@ class Play:
         self._children += 1
         stages = self._segments[number].stages
         here = stage < len(stages) and stages[stage].here
-        data = pack_value("An item of the stream", list(items))
+        data = pack_items(items)
         return Chunk(number, stage, data, len(items), here)
 
     def suspended(self, waiting: Waiting, state: State) -> Suspended:

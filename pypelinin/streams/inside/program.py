@@ -6,7 +6,7 @@ Segments are numbered; the first one of the stream is 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,19 @@ class Program:
     """Items come out in the order of those that went in."""
     cpus: int = 1
     """Slots that there are."""
+
+    def functions(self) -> Iterator[Function]:
+        """All that it calls."""
+        for segment in self.segments:
+            for stage in segment.stages:
+                yield stage.function
+                if isinstance(stage, Frame):
+                    yield from (stage.store, stage.emit)
+            for closing in (segment.reduce, segment.frame):
+                if isinstance(closing, Reduce):
+                    yield from (closing.function, closing.store, closing.emit)
+                elif closing is not None and closing.end is not None:
+                    yield closing.end
 
     @property
     def is_here(self) -> bool:
