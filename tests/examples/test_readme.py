@@ -69,6 +69,7 @@ def test_the_first_pipeline_runs_as_shown(tmp_path: Path) -> None:
         ("functions.py", ["285"]),
         ("calls.py", ["[1, 2, 4, 8, 16]", "1000000"]),
         ("loop.py", ["[1, 3, 9, 27, 81, 1, 2, 3]"]),
+        ("squares.py", ["333332833333500000"]),
     ],
 )
 def test_the_examples_with_functions_run_as_shown(
