@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pypelinin.streams.ambient import getCpuCount as getCpuCount
-    from pypelinin.streams.ambient import getRank as getRank
     from pypelinin.streams.inline import Work as Work
     from pypelinin.streams.inline import map as map
+    from pypelinin.streams.inside.ambient import getCpuCount as getCpuCount
+    from pypelinin.streams.inside.ambient import getRank as getRank
     from pypelinin.streams.inside.failures import ItemFailed as ItemFailed
     from pypelinin.streams.inside.words import Args as Args
     from pypelinin.streams.inside.words import Multiple as Multiple
@@ -25,8 +25,8 @@ _HOMES = {
     "Multiple": "inside.words",
     "Object": "inside.words",
     "Work": "inline",
-    "getCpuCount": "ambient",
-    "getRank": "ambient",
+    "getCpuCount": "inside.ambient",
+    "getRank": "inside.ambient",
     "map": "inline",
 }
 

@@ -28,9 +28,9 @@ from typing import Any, Self, TypeVar
 
 from pypelinin.errors import DefinitionError
 from pypelinin.streams import common, places, running
-from pypelinin.streams.ambient import getCpuCount, getRank
 from pypelinin.streams.building import Builder, check_arguments, name_of
 from pypelinin.streams.checkpoints import VARIABLE, Checkpoint
+from pypelinin.streams.inside.ambient import getCpuCount, getRank
 from pypelinin.streams.inside.failures import ItemFailed
 from pypelinin.streams.inside.program import Frame, Reduce, Stage, unchanged
 from pypelinin.streams.inside.words import Args, Multiple, Object

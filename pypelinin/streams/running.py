@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from pypelinin.errors import NotPicklable
 from pypelinin.runtime.values import pack_value, unpack_value
-from pypelinin.streams import ambient
 from pypelinin.streams.checkpoints import Checkpoint
 from pypelinin.streams.conducting import Conductor, Deliver, Items
+from pypelinin.streams.inside import ambient
 from pypelinin.streams.inside.failures import ItemFailed
 from pypelinin.streams.inside.program import Program
 from pypelinin.streams.inside.words import items_of

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Sequence
 
 from pypelinin.runtime.values import unpack_value
+from pypelinin.streams.inside import ambient
 from pypelinin.streams.inside.play import Play
 from pypelinin.streams.inside.portions import Chunk, Pace, Part, Report
 from pypelinin.streams.inside.program import Program
@@ -42,8 +43,12 @@ def _program(packed: bytes) -> Program:
 def _played(packed: bytes, pace: Pace, act: Callable[[Play], Report]) -> Report:
     program = _program(packed)
     play = Play(program, pace, in_slot=True)
-    if not program.captures:
-        return act(play)
+    with ambient.stream(program.cpus):
+        return _captured(play, act) if program.captures else act(play)
+
+
+def _captured(play: Play, act: Callable[[Play], Report]) -> Report:
+    """With what it printed."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         report = act(play)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pypelinin.streams import ItemFailed, Multiple, Work, getCpuCount, getRank
+from pypelinin.streams import Args, ItemFailed, Multiple, Work, getCpuCount, getRank
 from tests.integration.cluster import RealCluster, until
 from tests.streams.programs import built, expected, specs
 
@@ -77,18 +77,20 @@ def test_the_environment_names_the_cluster(
     seen: list[int] = []
 
     @work.job
-    def parent(item: int) -> int:
+    def parent(item: int) -> Args:
         import os
 
-        return os.getppid()
+        return Args(os.getppid(), getCpuCount(), getRank())
 
     @work.result
-    def show(item: int) -> None:
-        seen.append(item)
-        assert (getCpuCount(), getRank()) == (4, 0)
+    def show(parent: int, cpus: int, rank: int) -> None:
+        seen.append(parent)
+        assert (cpus, rank) == (getCpuCount(), getRank()) == (4, 0)
 
     work.run()
     assert seen != [os.getpid()]
+    with pytest.raises(RuntimeError):
+        getCpuCount()
 
 
 def test_what_jobs_print_comes_to_the_terminal(
