@@ -1,4 +1,4 @@
-"""A stream that takes a while, with every kind of stage; what it returns goes to standard output."""
+"""A stream with every kind of stage that takes a while; what it returns is printed."""
 
 import sys
 import time
