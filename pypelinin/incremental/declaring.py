@@ -46,13 +46,7 @@ class Declaring:
         if wanted is not None:
             kept = graph.ancestors_of(wanted)
             return [job_id for job_id in graph.jobs if job_id in kept]
-        for job_id, job in graph.jobs.items():
-            if job.prune_reason != job_id:  # of an earlier run, and maybe not true any more
-                job.prune_reason = None
-        for job_id in [one for one, job in graph.jobs.items() if job.prune_reason == one]:
-            for follower in graph.descendants_of([job_id]):
-                if graph.jobs[follower].prune_reason is None:
-                    graph.jobs[follower].prune_reason = job_id
+        graph.mark_pruned()
         return [job_id for job_id, job in graph.jobs.items() if job.prune_reason is None]
 
     def ordered(self, chosen: Sequence[str]) -> list[Job]:

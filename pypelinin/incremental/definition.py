@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ class Graph:
         self.jobs: dict[str, Job] = {}
         self.job_inputs: dict[str, dict[str, None]] = {}
         self.outputs_to_job_ids: dict[str, str] = {}
-        self.later: list[tuple[Job, Callable[[], Any]]] = []
+        self.later: deque[tuple[Job, Callable[[], Any]]] = deque()
         """Functions that say what a job depends on, when a run begins."""
         self.directories: dict[str, str] = {}
         """Where directories of outputs really are."""
@@ -98,6 +99,8 @@ class Graph:
         """What jobs have found out of each other; function invariants, by their code."""
         self.last_run_result: dict[str, RecordedJobOutcome] = {}
         self.do_raise: list[Any] = []
+        self.log_file: Path | None = None
+        """Of the last run."""
         self.restart_afterwards = False
         """Whether the script is run again when the run that is under way is over."""
         self.dump_at_run: list[str] = []
@@ -203,7 +206,7 @@ class Graph:
         del self.jobs[job.job_id], self.job_inputs[job.job_id]
         for output in job.outputs:
             del self.outputs_to_job_ids[output]
-        self.later = [entry for entry in self.later if entry[0] is not job]
+        self.later = deque(entry for entry in self.later if entry[0] is not job)
         self.last_run_result.pop(job.job_id, None)
 
     def producer_of(self, name: str) -> tuple[str, str] | None:
@@ -214,6 +217,16 @@ class Graph:
         if path in self.outputs_to_job_ids:
             return self.outputs_to_job_ids[path], path
         return None
+
+    def resolve_later(self) -> None:
+        """Ask functions what the jobs depend on; what they give may be functions again.
+
+        Raises what they raise: then they are asked once more the next time.
+        """
+        while self.later:
+            job, function = self.later[0]
+            job.depends_on(function())
+            self.later.popleft()
 
     def upstreams_of(self, job: Job) -> list[Job]:
         names = self.job_inputs.get(job.job_id, {})
@@ -240,7 +253,7 @@ class Graph:
             return
         if os.path.isabs(name) or name == ".." or name.startswith("../"):
             raise ValueError(
-                f"{name!r} is not a path below the project's directory {os.getcwd()!r}. "
+                f"{name!r} is no relative path below the project's directory {os.getcwd()!r}. "
                 "Write it relative to that, or say new(prevent_absolute_paths=False)."
             )
         root, real = os.path.realpath("."), os.path.realpath(directory)
@@ -273,9 +286,11 @@ class Graph:
         """See `graph.PyPipeGraph`."""
         raise NotImplementedError
 
-    def run_for_these(
-        self, jobs: Iterable[Job] | Job, **options: Any
-    ) -> dict[str, RecordedJobOutcome]:
+    def run_for_these(self, jobs: Any, *args: Any, **options: Any) -> dict[str, RecordedJobOutcome]:
+        """See `graph.PyPipeGraph`."""
+        raise NotImplementedError
+
+    def dump_subgraph_for_debug(self, jobs: Iterable[Job | str] | None = None) -> Path:
         """See `graph.PyPipeGraph`."""
         raise NotImplementedError
 
@@ -295,6 +310,20 @@ class Graph:
         return self.jobs[found[0]]
 
     # --- parts of it ---------------------------------------------------------------------------
+
+    def mark_pruned(self) -> None:
+        """Note in `prune_reason` of all that depends on pruned jobs why it is left out."""
+        for job_id, job in self.jobs.items():
+            if job.prune_reason != job_id:  # of an earlier run, and maybe not true any more
+                job.prune_reason = None
+        readers = self._readers()
+        for pruned in [one for one, job in self.jobs.items() if job.prune_reason == one]:
+            stack = [pruned]
+            while stack:
+                for reader in readers.get(stack.pop(), ()):
+                    if self.jobs[reader].prune_reason is None:
+                        self.jobs[reader].prune_reason = pruned
+                        stack.append(reader)
 
     def prune_all_but(self, ids: Iterable[str]) -> None:
         """Prune all jobs but these, and what they need."""
@@ -324,10 +353,7 @@ class Graph:
 
     def descendants_of(self, ids: Iterable[str]) -> list[str]:
         """All that depends on these, and they, too."""
-        readers: dict[str, list[str]] = {}
-        for job_id, names in self.job_inputs.items():
-            for name in names:
-                readers.setdefault(self.outputs_to_job_ids[name], []).append(job_id)
+        readers = self._readers()
         stack = list(ids)
         found = dict.fromkeys(stack)
         while stack:
@@ -336,6 +362,14 @@ class Graph:
                     found[reader] = None
                     stack.append(reader)
         return list(found)
+
+    def _readers(self) -> dict[str, list[str]]:
+        """Who depends directly on what."""
+        readers: dict[str, list[str]] = {}
+        for job_id, names in self.job_inputs.items():
+            for name in names:
+                readers.setdefault(self.outputs_to_job_ids[name], []).append(job_id)
+        return readers
 
     def get_history_filename(self) -> Path:
         """Where the records of this project are."""

@@ -117,12 +117,10 @@ def plan(
 ) -> dict[str, RecordedJobOutcome]:
     """What a run would do now, by job. *history* is only read. Raises NotADag."""
     ids = None if wanted is None else [job.job_id for job in wanted]
-    kept = list(graph.later)
+    kept = graph.later.copy()
     graph.running = _Pretended(history)
     try:
-        while graph.later:
-            job, function = graph.later.pop(0)
-            job.depends_on(function())
+        graph.resolve_later()
         sure, most = (_Trial(graph, history, ids, gives_new) for gives_new in (False, True))
         sure.play()
         most.play()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from pypelinin.engine import entry as why
 from pypelinin.engine import table
 from pypelinin.engine.entry import Entry
+from pypelinin.engine.run import Run
 from pypelinin.incremental import inside
 from pypelinin.incremental.enums import JobOutcome
 from pypelinin.incremental.exceptions import JobCanceled, JobContractError, JobError
@@ -24,6 +26,24 @@ OUTCOMES = {
     table.CANCELLED: JobOutcome.Failed,
     table.IDLE: JobOutcome.Skipped,
 }
+
+
+def outcomes_of(
+    chosen: Sequence[Job],
+    jobs: Sequence[Job],
+    run: Run,
+    noted: Mapping[int, RecordedJobOutcome],
+    standing: Standing,
+) -> dict[str, RecordedJobOutcome]:
+    """How the *chosen* jobs of a *run* that is over ended, by id, which they know from now on:
+    *jobs* by their number in it, the others stand."""
+    entered = {job.job_id for job in jobs}
+    found = {job.job_id: of_standing(job, standing) for job in chosen if job.job_id not in entered}
+    for number, job in enumerate(jobs):
+        found[job.job_id] = outcome_of(job, run.jobs[number], noted.get(number))
+    for job in (*chosen, *jobs):
+        job.outcome = found[job.job_id]
+    return found
 
 
 def outcome_of(job: Job, entry: Entry, noted: RecordedJobOutcome | None) -> RecordedJobOutcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ class Graph(Protocol):
     jobs: dict[str, Any]
     job_inputs: dict[str, dict[str, None]]
     outputs_to_job_ids: dict[str, str]
-    later: list[tuple[Any, Callable[[], Any]]]
+    later: deque[tuple[Any, Callable[[], Any]]]
     shared: dict[Any, Any]
     run_mode: RunMode
     allow_short_filenames: bool
@@ -45,6 +46,8 @@ class Graph(Protocol):
 
     def run(self, *args: Any, **options: Any) -> dict[str, Any]: ...
 
-    def run_for_these(self, jobs: Any, **options: Any) -> dict[str, Any]: ...
+    def run_for_these(self, jobs: Any, *args: Any, **options: Any) -> dict[str, Any]: ...
+
+    def dump_subgraph_for_debug(self, jobs: Iterable[Any]) -> Path: ...
 
     def get_history_filename(self) -> Path: ...

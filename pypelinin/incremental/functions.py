@@ -21,7 +21,7 @@ import sysconfig
 import textwrap
 import tokenize
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pypelinin.graph.fingerprint import DIGEST_BYTES, Tags
@@ -42,11 +42,11 @@ def function_tags(function: Callable[..., Any], follow: bool = False) -> Tags:
     *follow*: the functions of the project that it calls count as well (see `followed`).
     Raises TypeError for what is not callable.
     """
-    function = unwrapped(function)
+    called, function = function, unwrapped(function)
     code = getattr(function, "__code__", None)
     if code is None:
         return (("name", hash_bytes(_named(function).encode())),)
-    outer = _outer(function)
+    outer = _outer(function) + _attributes(called, function)
     helpers = [function_tags(helper) for helper in followed(function)] if follow else []
     tags = [(CODE_VIEW, _joined(code_digest(code), outer, [tags[0][1] for tags in helpers]))]
     source = source_digest(code)
@@ -56,13 +56,17 @@ def function_tags(function: Callable[..., Any], follow: bool = False) -> Tags:
 
 
 def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What has the code: of a method its function, of an object its `__call__`."""
+    """What has the code: of a method its function, of an object its `__call__`, of what a cache
+    was put around (functools.cache) what is in it."""
     if isinstance(function, types.MethodType):
         return function.__func__
     if hasattr(function, "__code__") or isinstance(function, (type, functools.partial)):
         return function
-    call: Any = vars(type(function)).get("__call__")
-    return call if hasattr(call, "__code__") else function
+    call: Any = getattr(type(function), "__call__", None)  # noqa: B004 - it is what is wanted
+    if hasattr(call, "__code__"):
+        return call  # type: ignore[no-any-return]  # it is a function
+    inner = getattr(function, "__wrapped__", None)
+    return unwrapped(inner) if callable(inner) else function
 
 
 def _joined(own: bytes, outer: bytes, helpers: list[bytes]) -> bytes:
@@ -119,28 +123,55 @@ def _outer(function: Any) -> bytes:
 
 
 _busy: list[Any] = []
-"""Functions whose closure is being read: one may close over itself."""
+"""What is being read: it may hold itself."""
+
+
+def _attributes(called: Any, function: Any) -> bytes:
+    """Of an object whose `__call__` *function* is; of a method they do not count."""
+    if getattr(type(called), "__call__", None) is not function:  # noqa: B004 - as above
+        return b""
+    return b"\0self=" + _value(getattr(called, "__dict__", {}))
 
 
 def _value(value: Any) -> bytes:
-    """A variable of a closure, or a default: exactly if it has a lasting content, else by repr."""
-    code = getattr(unwrapped(value) if callable(value) else value, "__code__", None)
-    if isinstance(code, types.CodeType):
-        if any(value is one for one in _busy):
-            return b"itself"
-        _busy.append(value)
-        try:
-            return function_tags(value)[0][1]
-        finally:
-            _busy.pop()
-    value = state.without_loaded(value)
+    """A variable of a closure, or a default: exactly if it has a lasting content, else by parts,
+    and what has neither by its repr."""
     job_id = getattr(value, "job_id", None)
     if isinstance(job_id, str):
         return b"job " + job_id.encode()
+    if any(value is one for one in _busy):
+        return b"itself"
+    _busy.append(value)
+    try:
+        return _by_parts(state.without_loaded(value))
+    finally:
+        _busy.pop()
+
+
+def _by_parts(value: Any) -> bytes:
+    code = getattr(unwrapped(value), "__code__", None) if callable(value) else None
+    if isinstance(value, functools.partial) or isinstance(code, types.CodeType):
+        own = _value(value.__self__) if isinstance(value, types.MethodType) else b""
+        return function_tags(value)[0][1] + own
     try:
         return encoded(value)
     except (TypeError, RecursionError):
+        parts = _parts(value)
+    if parts is None:
         return without_address(repr(value)).encode("utf-8", "surrogatepass")
+    sized = (len(part).to_bytes(8, "big") + part for part in parts)
+    return b"".join([type(value).__qualname__.encode(), *sized])
+
+
+def _parts(value: Any) -> list[bytes] | None:
+    """Of a container, each of which may be a function, or have no lasting content."""
+    if isinstance(value, Mapping):
+        return sorted(_value(key) + b"=" + _value(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return [_value(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_value, value))
+    return None
 
 
 # --- byte code --------------------------------------------------------------------------------

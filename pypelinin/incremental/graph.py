@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pypelinin.incremental.definition import ALL_CORES, DirConfig, Graph, Options
+from pypelinin.incremental.exceptions import JobContractError
 from pypelinin.incremental.jobs.base import Job
 from pypelinin.incremental.outcomes import RecordedJobOutcome
 from pypelinin.incremental.watching import Watcher
@@ -22,32 +23,65 @@ class PyPipeGraph(Graph):
         event_timeout: float = 1,
         dump_graphml: bool | None = None,
         *,
+        do_raise: bool = True,
         dry_run: bool = False,
         on: str | None = None,
         engine: Any = None,
     ) -> dict[str, RecordedJobOutcome]:
         """Bring everything up to date; returns how each job ended, by its id.
 
-        Raises JobsFailed (all failures are in its `exceptions`) unless *raise_on_job_error* is
-        False, NotADag, HistoryLoadingFailed, ProjectLocked. *on* is the address of a cluster's
-        Router, *engine* any `concurrent.futures.Executor`. With *dry_run* nothing is run: the
-        outcomes (`dry.PlannedOutcome`) say what would be. With *dump_graphml* the graph is
-        written beside the logs.
+        Raises JobsFailed (all failures are in its `exceptions`) unless *raise_on_job_error*, or
+        *do_raise*, is False, NotADag, HistoryLoadingFailed, ProjectLocked. *on* is the address of
+        a cluster's Router, *engine* any `concurrent.futures.Executor`. With *dry_run* nothing is
+        run: the outcomes (`dry.PlannedOutcome`) say what would be. With *dump_graphml* the graph
+        is written beside the logs.
         """
         from pypelinin.incremental.entrance import run_graph
 
         return run_graph(
-            self, None, print_failures, raise_on_job_error, dump_graphml, dry_run, on, engine
-        )
+            self, None, print_failures, raise_on_job_error and do_raise, dump_graphml, dry_run,
+            on, engine,
+        )  # fmt: skip
 
     def run_for_these(
-        self, jobs: Iterable[Job] | Job, **options: Any
+        self,
+        jobs: Any,
+        print_failures: bool = True,
+        raise_on_job_error: bool = True,
+        event_timeout: float = 1,
+        dump_graphml: bool | None = None,
+        *,
+        do_raise: bool = True,
+        dry_run: bool = False,
+        on: str | None = None,
+        engine: Any = None,
     ) -> dict[str, RecordedJobOutcome]:
-        """Run these and all that they need, and nothing else."""
+        """Run these and all that they need, and nothing else: jobs, names of outputs, and
+        iterables of those. The rest is as in `run`.
+
+        Raises KeyError for a name that no job makes, JobContractError for a job of another graph.
+        """
         from pypelinin.incremental.entrance import run_graph
 
-        wanted = [jobs] if isinstance(jobs, Job) else list(jobs)
-        return run_graph(self, wanted, **options)
+        return run_graph(
+            self, list(self._meant(jobs)), print_failures, raise_on_job_error and do_raise,
+            dump_graphml, dry_run, on, engine,
+        )  # fmt: skip
+
+    def _meant(self, jobs: Any) -> Iterator[Job]:
+        if isinstance(jobs, Job):
+            if self.jobs.get(jobs.job_id) is not jobs:
+                raise JobContractError(
+                    f"{jobs!r} is no job of this graph.", remedy="readd() makes it one."
+                )
+            yield jobs
+        elif isinstance(jobs, (str, Path)):
+            yield self.find_job_from_file(jobs)
+        elif isinstance(jobs, Iterable):
+            for one in jobs:
+                yield from self._meant(one)
+        elif jobs is not None:
+            raise TypeError(f"Jobs, names of outputs and iterables of them can be run: {jobs!r}.")
 
     @property
     def last_run(self) -> dict[str, RecordedJobOutcome]:

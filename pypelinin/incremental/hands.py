@@ -19,6 +19,7 @@ from typing import Any
 from pypelinin.client.batches import Call, JobFuture, Options, compiled, resolve
 from pypelinin.client.conversation import Conversation
 from pypelinin.config import Limits
+from pypelinin.errors import Impossible
 from pypelinin.graph.needs import ALL_CORES, WHOLE_NODE, Needs
 from pypelinin.ids import new_id
 from pypelinin.incremental import inside
@@ -103,7 +104,7 @@ class Hands:
             run, error = self._conversation.refused.popitem()
             for number in self._runs.pop(run, {}).values():
                 del self._places[number]
-                yield Ended(number, None, error)
+                yield Ended(number, None, _refused(inside.jobs[number], error))
         for run, outcomes in self._conversation.take_outcomes():
             numbers = self._runs.get(run, {})
             for place, outcome in outcomes.items():
@@ -158,6 +159,16 @@ def ended(number: int, future: Future[Any], failure: Failure | None) -> Ended:
     if failure is not None and not isinstance(error, JobError):  # its process died
         error = JobError(JobDied(failure.text, None, _code_of(failure)))
     return Ended(number, None, error)
+
+
+def _refused(job: Any, error: BaseException) -> BaseException:
+    """To the cluster a job has no name, and there are no options that could be advised."""
+    if not isinstance(error, Impossible):
+        return error
+    _, _, facts = error.what.partition(": ")
+    return Impossible(
+        f"No node could ever run {job!r}: {facts}", remedy="Ask for less, or start a larger Broker."
+    )
 
 
 def _code_of(failure: Failure) -> int:

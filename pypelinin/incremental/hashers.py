@@ -83,7 +83,10 @@ class ValuePlusHash:
 def encoded(value: object) -> bytes:
     """Bytes that only an equal value of the same types has. Raises TypeError."""
     out: list[bytes] = []
-    _Encoder(out).put(value, "parameter")
+    try:
+        _Encoder(out).put(value, "parameter")
+    except RecursionError:
+        raise TypeError("it is nested too deeply.") from None
     return b"".join(out)
 
 
@@ -130,6 +133,7 @@ class _Encoder:
             self.put_sorted(kind, pairs)
         elif isinstance(value, enum.Enum):
             self.out.append(_sized(b"E", f"{name_of(kind)}.{value.name}".encode()))
+            self.put(value.value, f"{where}.value")
         elif isinstance(value, ValuePlusHash):
             self.out.append(_sized(b"H", value.hexdigest.encode()))
         elif isinstance(value, PurePath):

@@ -248,9 +248,11 @@ class History:
             for table in tables:
                 table.write()
             self._db.execute("commit")
-        except sqlite3.Error as error:
+        except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("rollback")
+            if not isinstance(error, sqlite3.Error):
+                raise
             raise OSError(f"The history {self.path} cannot be written: {error}.") from error
         self.packed.changed.clear()
         self._texts.clear()
@@ -410,9 +412,22 @@ def _let_go(lock: Any) -> None:
 def _holder(text: str) -> str:
     try:
         found = json.loads(text)
-        return f"process {found['pid']} on {found['host']} (since {found['since']})"
+        told = f"process {found['pid']} on {found['host']} (since {found['since']})"
+        if found["host"] == socket.gethostname() and not _is_there(int(found["pid"])):
+            return f"something that {told} left behind, which has ended,"
+        return told
     except (ValueError, KeyError, TypeError):
         return "an unknown process"
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of somebody else
+        pass
+    return True
 
 
 __all__ = ["Files", "Handed", "History", "Rows", "Stored", "Tags"]

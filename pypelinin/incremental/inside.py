@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import select
 import sys
 import threading
 import time
@@ -19,15 +20,18 @@ from typing import Any, NamedTuple
 
 from pypelinin.incremental.exceptions import JobContractError, JobDied, JobError
 
+PIPE_BYTES = 1 << 16
 CAPTURED_MAX = 1 << 20
 """Bytes of what a job printed that are kept: the last ones."""
 
+Loaded = tuple[str, bytes]
+"""(view, digest) of what a loader loaded; no digest: only the caller knows it."""
 jobs: Any = []
 """The jobs of the run, by number."""
 run_directory = ""
 _pack = ""
-_loaded: dict[tuple[int, bytes], bytes | JobError] = {}
-"""By (number of a loader, digest of what it reads): the digest of what it loaded."""
+_loaded: dict[tuple[int, bytes], Loaded | JobError] = {}
+"""By (number of a loader, digest of what it reads): what stands for what it loaded."""
 
 Loader = tuple[int, bytes]
 """Number, and digest of what it reads."""
@@ -114,10 +118,11 @@ def open_pack(path: str) -> None:
     _loaded.clear()
 
 
-def _load(loader: Loader) -> bytes | JobError:
+def _load(loader: Loader) -> Loaded | JobError:
     if loader not in _loaded:
         try:
-            _loaded[loader] = jobs[loader[0]].perform(Context(loader[1]))[0]
+            loaded: Loaded = jobs[loader[0]].perform(Context(loader[1]))[0]
+            _loaded[loader] = loaded
         except Exception as error:
             _loaded[loader] = as_job_error(error, "", "")
     return _loaded[loader]
@@ -134,7 +139,7 @@ def perform_far(
     open_pack(pack)
     for loader, inputs, wanted in loaders:
         found = _load((loader, inputs))
-        if isinstance(found, bytes) and wanted and found != wanted:
+        if not isinstance(found, JobError) and wanted and found[1] and found[1] != wanted:
             found = JobError(JobContractError(
                 f"{jobs[loader]!r} loaded something else than the last time, although nothing that "
                 "it depends on had changed.",
@@ -243,8 +248,10 @@ def _apart(job: Any) -> Done:
             _flush()
             os._exit(code)
     os.close(write)
-    with open(read, "rb") as pipe:
-        data = pipe.read()
+    try:
+        data = _sent(pid, read)
+    finally:
+        os.close(read)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code or not data:
@@ -256,6 +263,21 @@ def _apart(job: Any) -> Done:
     if fine:
         return Done(*found)
     raise found
+
+
+def _sent(pid: int, pipe: int) -> bytes:
+    """What a child writes until it ends; what it has left behind may hold the pipe for longer."""
+    end = os.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        for number in (pipe, end):
+            poller.register(number, select.POLLIN)
+        parts = []
+        while pipe in dict(poller.poll()) and (part := os.read(pipe, PIPE_BYTES)):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(end)
 
 
 # --- what is printed ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pypelinin.graph.fingerprint import Fingerprint, Tags, canonical, digest
 from pypelinin.incremental import inside
 from pypelinin.incremental.exceptions import JobContractError
 from pypelinin.incremental.jobs.base import Job
-from pypelinin.incremental.jobs.loading import FOREIGN_VIEW, LoadingJob, agrees
+from pypelinin.incremental.jobs.loading import FOREIGN_VIEW, INPUTS_VIEW, LoadingJob, agrees
 
 Reads = tuple[tuple[int, bytes, bytes], ...]
 """Of each loader: its number, the digest of what it reads, and of what it must give, if known."""
@@ -31,8 +31,8 @@ class LoaderFailed(Exception):
 
 def _must_give(tags: Tags) -> bytes:
     """The digest that a loader must give where it runs; nothing if none can be compared."""
-    is_foreign = bool(tags) and tags[-1][0] == FOREIGN_VIEW
-    return b"" if is_foreign else canonical(tags)
+    is_known = bool(tags) and tags[-1][0] not in (FOREIGN_VIEW, INPUTS_VIEW)
+    return canonical(tags) if is_known else b""
 
 
 class Loaders:

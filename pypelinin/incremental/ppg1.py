@@ -63,6 +63,8 @@ def _fill(module: ModuleType, contents: dict[str, Any], name: str) -> None:
     vars(module).update(kept, __name__=name)
     if name == NAME:  # or its parts could not be imported by their names
         vars(module).setdefault("__path__", [])
+    elif "__path__" in contents:
+        vars(module).setdefault("__path__", contents["__path__"])
 
 
 def unreplace_ppg1() -> None:
@@ -70,9 +72,10 @@ def unreplace_ppg1() -> None:
     global _before
     if _before is None:
         return
-    for name, (module, contents) in _before.items():
+    for name, (module, contents) in reversed(_before.items()):
         if module is None:
-            del sys.modules[name]
+            for one in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+                del sys.modules[one]
             continue
         vars(module).clear()
         vars(module).update(contents)

@@ -36,7 +36,7 @@ TEXTS = {
     why.ALWAYS: "it runs in every run",
     why.NEW: "there is no record of a success",
     why.RELOADED: "it was asked to load again",
-    why.SPEC: "it is a job of another kind",
+    why.SPEC: "it is defined in another way",
     why.OUTPUTS: "what it makes has other names",
     why.INPUTS: "it reads more, or less, than before",
     why.INPUT: "what it reads changed",

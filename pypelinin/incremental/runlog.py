@@ -153,7 +153,8 @@ class RunLog(Watcher):
         for handler in self._handlers:
             self._log.addHandler(handler)
         self._former_level = self._log.level
-        self._log.setLevel(min(level, logging.DEBUG if self._v1 else level))
+        level = logging.DEBUG if self._v1 else level
+        self._log.setLevel(min(level, self._former_level or level))  # somebody may want more
         self._log.info("A run of %d jobs begins.", len(running.jobs))
 
     @contextlib.contextmanager
@@ -168,6 +169,7 @@ class RunLog(Watcher):
         base = f"{script_name()}-{self._graph.time_str}"
         paths = {kind: directory / f"{base}.{kind}.log" for kind in ("messages", "lookup")}
         handler = Messages(paths["messages"], paths["lookup"], level)
+        self._graph.log_file = paths["messages"]
         for kind, path in paths.items():
             point(directory / f"latest.{kind}", path.name)
             keep_newest(directory.glob(f"*.{kind}.log"), self._graph.options.log_retention)

@@ -23,7 +23,7 @@ from pypelinin.graph.needs import Needs
 from pypelinin.incremental import ends, inside
 from pypelinin.incremental.at_work import AtWork
 from pypelinin.incremental.declaring import Declaring
-from pypelinin.incremental.enums import JobOutcome, Resources
+from pypelinin.incremental.enums import JobKind, JobOutcome, Resources
 from pypelinin.incremental.exceptions import (
     JobCanceled,
     JobDied,
@@ -37,6 +37,7 @@ from pypelinin.incremental.jobs.base import Job, Place
 from pypelinin.incremental.jobs.loading import LoadingJob
 from pypelinin.incremental.loaders import LoaderFailed, Loaders, Reads
 from pypelinin.incremental.outcomes import RecordedJobOutcome
+from pypelinin.incremental.slot_memory import SlotMemory
 from pypelinin.incremental.steering import Steering
 from pypelinin.incremental.watching import Watcher
 
@@ -86,13 +87,11 @@ class Running(Steering):
         self._late = False
         """The graph changed where this run cannot take it in: another one follows."""
         self._declaring = Declaring(graph, history)
-        self._loaders = Loaders(self.run, self.jobs, self._more_in_memory)
+        self._memory = SlotMemory()
+        self._loaders = Loaders(self.run, self.jobs, self._memory.loaded)
         self._here: deque[int] = deque()
         self._withdrawn: dict[int, tuple[bytes, bytes, bytes]] = {}
         self._hands: Hands | None = None
-        self._forked = 0
-        """Jobs that there were when slots were last forked."""
-        self._stale = True
         self._committed_at = time.monotonic()
         self._ended: dict[int, RecordedJobOutcome] = {}
         self._begun: set[int] = set()
@@ -102,7 +101,7 @@ class Running(Steering):
     def go(self) -> None:
         """Until everything has its end. Raises NotADag, RunFailedInternally, ClusterError."""
         try:
-            self._resolve_later()
+            self.graph.resolve_later()
             self._late = False
             self._begin(self._declaring.chosen(self.wanted), {})
             for watcher in self.watchers:
@@ -137,12 +136,6 @@ class Running(Steering):
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def _resolve_later(self) -> None:
-        """Ask functions what the jobs depend on; what they give may be functions again."""
-        while self.graph.later:
-            job, function = self.graph.later.pop(0)
-            job.depends_on(function())
-
     def _begin(self, chosen: Sequence[str], given: dict[str, Any]) -> None:
         """Tell the engine; jobs in *given* have run, with that fingerprint."""
         declaring = self._declaring
@@ -154,13 +147,13 @@ class Running(Steering):
             if job.job_id in given and one.given is None:
                 one.given, one.invariant = given[job.job_id], True
         self.run = Run(declared)
-        self._loaders = Loaders(self.run, self.jobs, self._more_in_memory)
+        self._loaders = Loaders(self.run, self.jobs, self._memory.loaded)
         inside.begin(self.jobs, str(self.graph.dir_config.run_dir))
         self.at_work = AtWork(inside.run_directory)
 
     def _once_more(self) -> None:
         """Another run, for what the last one could not take in. What failed is not tried again."""
-        self._resolve_later()
+        self.graph.resolve_later()
         before, self.outcomes = self.outcomes, {}
         failed = [job_id for job_id, outcome in before.items() if outcome.has_failed]
         left_out = set(self.graph.descendants_of(failed))
@@ -171,7 +164,8 @@ class Running(Steering):
             if entries[n].always and entries[n].prints is not None
         }  # fmt: skip
         loaders = self._loaders
-        self._late, self._forked = False, 0
+        self._late = False
+        self._memory.renewed(0)
         self._ended = {}
         self._declaring = Declaring(self.graph, self.history)
         self._begin(chosen, given)
@@ -190,7 +184,7 @@ class Running(Steering):
                 continue
             self._commit_now_and_then()  # here, as all successes are remembered
             if self._here:
-                self._perform_here(self._here.popleft())
+                self._work_here()
                 self._listen(0.0)
             elif self._hands is not None and self._hands.busy:
                 self._listen(COMMIT_S if self.history.is_dirty else self._beat_s)
@@ -198,10 +192,15 @@ class Running(Steering):
                 raise RunFailedInternally(
                     "Nothing runs, and the run is not over. Please report it."
                 )
-            for watcher in self.watchers:
-                watcher.beat()
+            self._beat()
         self._obey(self.run.take())
-        self._take_outcomes()
+        self.outcomes |= ends.outcomes_of(
+            self._chosen, self.jobs, self.run, self._ended, self._declaring.standing
+        )
+
+    def _beat(self) -> None:
+        for watcher in self.watchers:
+            watcher.beat()
 
     def _commit_now_and_then(self) -> None:
         now = time.monotonic()
@@ -276,9 +275,8 @@ class Running(Steering):
         if not numbers:
             return
         hands = self._open_hands()
-        reads = any(loaders for loaders in numbers.values())
-        if max(numbers) >= self._forked or (reads and self._stale and hands.loads_here):
-            self._forked, self._stale = len(self.jobs), False
+        if self._memory.lacks(self.run, numbers, hands.loads_here):
+            self._memory.renewed(len(self.jobs))
             hands.renew()
         run = hands.new_run()
         if hands.api:
@@ -309,9 +307,6 @@ class Running(Steering):
         self.at_work.handed_out(self.jobs[number] for number in numbers)
         for watcher in self.watchers:
             watcher.started([self.jobs[number] for number in numbers])
-
-    def _more_in_memory(self) -> None:
-        self._stale = True
 
     def _listen(self, timeout_s: float) -> None:
         if self._hands is not None:
@@ -385,6 +380,16 @@ class Running(Steering):
 
     # --- in this process -------------------------------------------------------------------------
 
+    def _work_here(self) -> None:
+        """Do one job; if others that make jobs are ready, those too: slots are forked once then."""
+        until = time.monotonic() + COMMIT_S
+        while self._here:
+            self._perform_here(self._here.popleft())
+            follows = self._here and self.jobs[self._here[0]].kind is JobKind.JobGenerating
+            if not follows or time.monotonic() >= until:
+                break
+            self._beat()  # it may have been the last one that is wanted
+
     def _perform_here(self, number: int) -> None:
         if number in self._declaring.broken:
             self._failed(number, self._declaring.broken[number])
@@ -400,6 +405,7 @@ class Running(Steering):
                 prints = self._loaders.load(number)
             else:
                 prints = self._performed(number, job)
+                self._memory.acted(number)
         except KeyboardInterrupt:
             self._interrupted(number)
             return
@@ -473,7 +479,7 @@ class Running(Steering):
 
     def _grow(self, number: int, parent: Job) -> None:
         """What the job that has just run here made; what this run cannot take in comes later."""
-        self._resolve_later()
+        self.graph.resolve_later()
         base = len(self.jobs)
         made, jobs, late = self.growth.expansion(parent, self._declaring, self.numbers, base)
         if grow(self.run, self.run.jobs[number], made):
@@ -483,16 +489,3 @@ class Running(Steering):
         self._late = self._late or late
         self.numbers.update((job.job_id, base + i) for i, job in enumerate(jobs))
         self.jobs += jobs
-
-    # --- afterwards ------------------------------------------------------------------------------
-
-    def _take_outcomes(self) -> None:
-        for job in self._chosen:
-            if job.job_id not in self.numbers:
-                self.outcomes[job.job_id] = job.outcome = ends.of_standing(
-                    job, self._declaring.standing
-                )
-        for number, job in enumerate(self.jobs):
-            noted = self._ended.get(number)
-            outcome = ends.outcome_of(job, self.run.jobs[number], noted)
-            self.outcomes[job.job_id] = job.outcome = outcome

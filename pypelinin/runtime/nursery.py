@@ -2,8 +2,8 @@
 
 Run as `python -m pypelinin.runtime.nursery FD DIRECTORY`: one thread, no ZeroMQ, nothing of the
 user's, so a fork is safe and cheap. It tells the Broker of each fork and each death, and
-ends with the Broker's end of the socket; its slots end with it (PDEATHSIG), and DIRECTORY, if
-it is not empty, is removed.
+ends with the Broker, or its end of the socket; first all that is below it is ended (its slots
+also end with it, PDEATHSIG), and DIRECTORY, if it is not empty, is removed.
 
 Above each slot stands a *keeper*, a process that does nothing but adopt what the slot's jobs
 leave behind, so that it is known whose it is; it ends as its slot did, when all of that has
@@ -40,6 +40,7 @@ from pypelinin.runtime import child
 from pypelinin.runtime.cgroups import Groups, Leaf, find
 from pypelinin.runtime.trees import (
     adopt_orphans,
+    be_told_of_the_parents_end,
     children,
     descendants,
     die_with_parent,
@@ -113,6 +114,8 @@ class Nursery:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno())
         adopt_orphans()  # of keepers that were killed
+        parent = os.getppid()  # it is still there: until now we die with it
+        be_told_of_the_parents_end()
         self.find_groups()
         gc.freeze()
         poller = select.poll()
@@ -124,6 +127,8 @@ class Nursery:
                     self.reap()
                 elif not self.request():
                     return
+            if os.getppid() != parent:
+                return
             if self.limits and time.monotonic() >= self._look_at:
                 self.look()
             if self._dying:

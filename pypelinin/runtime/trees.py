@@ -31,6 +31,13 @@ def die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
+def be_told_of_the_parents_end() -> None:
+    """SIGCHLD for this process when its parent ends, instead of any signal that was asked for
+    before: to end what is below it needs time."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGCHLD)
+
+
 def adopt_orphans() -> None:
     """Whoever loses his parent below this process becomes its child."""
     if sys.platform == "linux":
@@ -143,6 +150,6 @@ def _signal(pid: int, number: int) -> None:
 
 
 __all__ = [
-    "adopt_orphans", "children", "descendants", "die_with_parent", "kill_all", "proportional",
-    "reap", "resident", "usage",
+    "adopt_orphans", "be_told_of_the_parents_end", "children", "descendants", "die_with_parent",
+    "kill_all", "proportional", "reap", "resident", "usage",
 ]  # fmt: skip

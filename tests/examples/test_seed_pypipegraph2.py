@@ -2,8 +2,8 @@
 
 Broken as printed there, and mended here: the example of a dependency says `ppg.` though the import
 is `as ppg2`; `DataLoading` and `AttributeLoading` are called `DataLoadingJob` and
-`AttributeLoadingJob`; `last_run[job_id].error` holds the exception with its traceback, and
-`last_run` is what `run(raise_on_job_error=False)` returns, not the result of setting `do_raise`.
+`AttributeLoadingJob`; `last_run[job_id].error` holds the exception with its traceback; and
+`do_raise = False`, with which `run` returns `last_run`, is an argument of `run`.
 """
 
 from __future__ import annotations
@@ -338,7 +338,7 @@ def test_what_a_failed_job_raised_is_in_the_last_run(graph: ppg2.PyPipeGraph) ->
         raise ValueError("why")
 
     ppg2.FileGeneratingJob("a.txt", fail)
-    found = ppg2.run(print_failures=False, raise_on_job_error=False)
+    found = ppg2.run(print_failures=False, do_raise=False)
     assert found is graph.last_run is ppg2.global_pipegraph.last_run
     error = graph.last_run["a.txt"].error
     assert isinstance(error.exception, ValueError)

@@ -7,6 +7,7 @@ A class says how its jobs are judged (`policy`), where they run (`place`), and w
 from __future__ import annotations
 
 import enum
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -66,6 +67,12 @@ JobType = TypeVar("JobType", bound="Job")
 class Registered(type):
     """One job a name: to define it again the same way gives the job that is there."""
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What people are shown of a class: what its jobs are made from."""
+        found = inspect.signature(cls.__init__)  # type: ignore[misc]  # of just this class
+        return found.replace(parameters=list(found.parameters.values())[1:])
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         job = super().__call__(*args, **kwargs)
         return job.graph.register(job) if isinstance(job, Job) else job
@@ -88,6 +95,8 @@ class Job(metaclass=Registered):
     """Whether the id of a job of several outputs may be a part of its name."""
     by_inputs: ClassVar[bool] = False
     """Whether `find` says in each run what there is of it, instead of a record and files."""
+    que_priority: int = 0
+    """Taken and not used, as in pypipegraph2."""
     isolate: bool = False
     """Whether it runs in a process of its own, which is used once."""
     replaceable: bool = False
@@ -105,6 +114,8 @@ class Job(metaclass=Registered):
         is_joined = any(SEPARATOR in name for name in self.outputs) and not self.names_jobs
         if "!!!" in self.job_id or is_joined:
             raise ValueError(f"{self.job_id!r}: a job's name has neither '!!!' nor ':::' in it.")
+        if not self.job_id.isascii():
+            _check_text(self.job_id)
         self.resources: Resources | Needs = resources
         self.prune_reason: Any = None
         self.place_of_definition = ""
@@ -302,6 +313,10 @@ class Job(metaclass=Registered):
         self.graph = state.current()
         self.graph.register(self)
 
+    def dump_subgraph_for_debug(self) -> Path:
+        """Write `subgraph_debug.py`; see PyPipeGraph.dump_subgraph_for_debug."""
+        return self.graph.dump_subgraph_for_debug([self])
+
     def use_resources(self: JobType, resources: Resources) -> JobType:
         """Say what it takes of the machine. Raises TypeError for anything but Resources."""
         self.resources = checked_resources(resources)
@@ -396,10 +411,30 @@ def checked_name(name: object, what: str = "A job's name") -> str:
     return text
 
 
-def checked_callable(function: object, what: str) -> Callable[..., Any]:
+def _check_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{name!r}: a job's name is text, and this has bytes in it that are none (in UTF-8)."
+        ) from None
+
+
+def checked_callable(function: object, what: str, may_yield: bool = False) -> Callable[..., Any]:
+    """Raises TypeError for what is no function, or one of which a call alone does nothing."""
     if not callable(function):
         raise TypeError(f"{what} is a function, not {function!r}.")
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    if flags & (_NOT_AT_ONCE & ~inspect.CO_GENERATOR if may_yield else _NOT_AT_ONCE):
+        kind = "a generator" if flags & inspect.CO_GENERATOR else "async"
+        raise TypeError(
+            f"{what} is a plain function; {getattr(function, '__qualname__', function)!r} is "
+            f"{kind}: to call it would do nothing yet."
+        )
     return function
+
+
+_NOT_AT_ONCE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def changed_directory(job: Job, where: str) -> JobContractError:

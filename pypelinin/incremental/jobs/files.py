@@ -10,11 +10,11 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from pypelinin.graph.declared import EPHEMERAL, OUTPUT, Policy
-from pypelinin.graph.fingerprint import Fingerprint
+from pypelinin.graph.fingerprint import Fingerprint, Tags
 from pypelinin.incremental.enums import JobKind, Resources
 from pypelinin.incremental.exceptions import JobContractError
 from pypelinin.incremental.functions import function_tags
-from pypelinin.incremental.hashers import hash_file
+from pypelinin.incremental.hashers import hash_file, hash_str
 from pypelinin.incremental.inside import moved_back
 from pypelinin.incremental.jobs.base import (
     Job,
@@ -30,6 +30,8 @@ from pypelinin.incremental.jobs.invariants import (
 
 FileFacts = tuple[int, int, bytes]
 """Size in bytes, time of the last change in ns, digest of the content."""
+FILES_VIEW = "files"
+"""Of several files, which is which for the function that writes them."""
 LISTED_MAX = 10
 
 
@@ -239,6 +241,9 @@ class MultiFileGeneratingJob(FileJob):
     def definition(self) -> tuple[Any, ...]:
         return (*super().definition(), self.org_files)
 
+    def spec(self) -> Tags:
+        return ((FILES_VIEW, arrangement(self.org_files)), *super().spec())
+
     def argument(self) -> Any:
         if isinstance(self.org_files, dict):
             return dict(self.org_files)
@@ -326,6 +331,9 @@ class TempFilePlusGeneratingJob(FileJob):
     def keep(self) -> tuple[bool, ...]:
         return (False, True)
 
+    def spec(self) -> Tags:
+        return ((FILES_VIEW, arrangement(self.outputs)), *super().spec())
+
     def call(self) -> None:
         self.function(*self.files)
 
@@ -336,11 +344,12 @@ class TempFilePlusGeneratingJob(FileJob):
 
 def check_takes_files(function: object, kind: str) -> None:
     """Raises TypeError unless the function can be called with what it is to write."""
+    called = checked_callable(function, f"The function of a {kind}")
     if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
         usual = function.__code__.co_argcount > len(function.__defaults__ or ())
         if usual:  # for little
             return
-    parameters = first_parameters(checked_callable(function, f"The function of a {kind}"))
+    parameters = first_parameters(called)
     if not parameters:
         raise TypeError(
             f"The function of a {kind} takes the path to write to as its first argument; "
@@ -350,9 +359,16 @@ def check_takes_files(function: object, kind: str) -> None:
     if first.default is not first.empty:
         raise TypeError(
             f"The function of a {kind} takes the path to write to as its first argument, and "
-            f"that cannot have a default: {first.name}={first.default!r}. Write "
-            f"def f(path, {first.name}={first.default!r})."
+            f"that cannot have a default: {first.name}={first.default!r}. Put another before it, "
+            f"as in def f(output, {first.name}={first.default!r}), or take the default away."
         )
+
+
+def arrangement(files: Any) -> bytes:
+    """The digest of the order of a list of files, or of their keys in a dict."""
+    if isinstance(files, Mapping):
+        return hash_str("\0".join(sorted(f"{key!r}={path}" for key, path in files.items())))
+    return hash_str("\0".join(map(str, files)))
 
 
 def checked_file(name: object) -> str:
@@ -372,7 +388,8 @@ def checked_files(names: Any) -> tuple[list[str], Any]:
         given: Any = {key: Path(os.path.normpath(checked_file(v))) for key, v in names.items()}
         listed = [str(path) for path in given.values()]
     else:
-        given = [Path(os.path.normpath(checked_file(name))) for name in names]
+        in_order = sorted(names, key=str) if isinstance(names, (set, frozenset)) else names
+        given = [Path(os.path.normpath(checked_file(name))) for name in in_order]
         listed = list(map(str, given))
     if not listed:
         raise ValueError("A job that writes files writes at least one.")

@@ -28,11 +28,13 @@ GENERATED_VIEW = "generated"
 class _CallerJob(Job):
     policy: ClassVar[Policy] = ALWAYS
     place: ClassVar[Place] = Place.CALLER
+    may_yield: ClassVar[bool] = False
+    """Whether its function may be a generator."""
 
-    def __init__(self, job_id: str | Path, function: Callable[[], Any]) -> None:
-        checked_callable(function, f"What a {type(self).__name__} calls")
+    def __init__(self, job_id: str | Path, callback: Callable[[], Any]) -> None:
+        checked_callable(callback, f"What a {type(self).__name__} calls", self.may_yield)
         super().__init__([checked_name(job_id)], Resources.RunsHere)
-        self.function = function
+        self.function = callback
 
     def definition(self) -> tuple[Any, ...]:
         return (function_tags(self.function),)
@@ -92,6 +94,8 @@ class DependencyInjectionJob(JobGeneratingJob):
 
     With *check_for_dependency_injections* it is an error to make jobs that none of those needs.
     """
+
+    may_yield: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -138,7 +138,7 @@ def automatic_invariant(
         or code.co_freevars
         or inner.__defaults__
         or inner.__kwdefaults__
-        or "<lambda>" in inner.__qualname__
+        or "<lambda>" in getattr(function, "__qualname__", "<lambda>")
     ):
         return _own_invariant(job, function, allowed_non_locals, suffix, check)
     key = ("function", inner.__qualname__)

@@ -18,6 +18,7 @@ from pypelinin.incremental.jobs.base import Found, Inputs, Job, checked_resource
 from pypelinin.incremental.jobs.files import (
     FileFacts,
     MultiFileGeneratingJob,
+    arrangement,
     check_takes_files,
     checked_file,
     checked_files,
@@ -136,6 +137,7 @@ class SharedMultiFileGeneratingJob(MultiFileGeneratingJob):
             return NO_INPUT
         own = () if self.func_invariant is None else self.func_invariant.outputs
         parts = [name.encode("utf-8", "surrogateescape") for name in sorted(self.names)]
+        parts.append(arrangement(self.org_files))
         entries = []
         for (_, output), tags in inputs.items():
             name = "" if output in own else output.replace(self.job_id, "")

@@ -100,6 +100,46 @@ def test_jobs_are_found_by_text_and_by_file(ppg_here: ppg.PyPipeGraph) -> None:
         ppg_here.find_job_from_file("three.txt")
 
 
+def test_a_function_that_could_not_say_what_a_job_needs_is_asked_again(
+    ppg_here: ppg.PyPipeGraph,
+) -> None:
+    a, b = chain("a")[0], ppg.FileGeneratingJob("b.txt", write)
+    answers = [OSError("not yet"), [lambda: a]]
+
+    def asked() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    b.depends_on(asked)
+    with pytest.raises(OSError, match="not yet"):
+        ppg_here.resolve_later()
+    assert a not in b.upstreams
+    ppg_here.resolve_later()
+    assert a in b.upstreams
+    ppg_here.resolve_later()  # nobody is asked twice
+
+
+class Counted(dict[str, dict[str, None]]):
+    """Counts how often all of it was gone through."""
+
+    times = 0
+
+    def items(self) -> Any:
+        self.times += 1
+        return super().items()
+
+
+def test_pruning_many_jobs_goes_through_the_graph_once(ppg_here: ppg.PyPipeGraph) -> None:
+    jobs = chain(*"abcdefgh")
+    ppg_here.prune_all_but(["a.txt"])
+    ppg_here.job_inputs = counted = Counted(ppg_here.job_inputs)
+    ppg_here.mark_pruned()
+    assert counted.times == 1
+    assert [job.prune_reason for job in jobs] == [None, *(job.job_id for job in jobs[1:])]
+
+
 def test_pruning_by_ids_leaves_what_leads_there(ppg_here: ppg.PyPipeGraph) -> None:
     chain("a", "b", "c")
     chain("d")

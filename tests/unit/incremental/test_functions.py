@@ -130,6 +130,62 @@ def test_of_a_method_its_code_counts_and_not_its_object() -> None:
     assert unwrapped(Counter(1)) is Counter.__call__
 
 
+class MoreOfIt(Counter):
+    """It is called as its base is."""
+
+
+def test_inherited_calls_and_what_a_cache_is_around_count(made: Callable[[str], Any]) -> None:
+    assert function_tags(MoreOfIt(1)) == function_tags(Counter(1))
+    assert function_tags(MoreOfIt(1)) != function_tags(MoreOfIt(2))
+    cached = [
+        functools.cache(made(f"def f(x):\n    {doc}\n    return x + {n}"))
+        for doc, n in (("'one'", 1), ("'two'", 1), ("'one'", 2))
+    ]
+    one, same, other = map(function_tags, cached)
+    assert one == same != other
+    assert len({function_tags(closed_over(function)) for function in cached}) == 2
+
+
+def bound_by_default(value: Any) -> Callable[[], Any]:
+    def inner(value: Any = value) -> Any:
+        return value
+
+    return inner
+
+
+@pytest.mark.parametrize("binding", [closed_over, bound_by_default])
+@pytest.mark.parametrize(
+    "held",
+    [
+        Counter,
+        lambda n: Counter(n).count,
+        lambda n: [Counter(n)],
+        lambda n: (n, iter("")),
+        lambda n: {"key": (max, n)},
+        lambda n: {max, n},
+        lambda n: functools.partial(max, closed_over(n)),
+        lambda n: [functools.partial(max, n)],
+    ],
+)
+def test_of_what_a_function_holds_all_parts_count(
+    binding: Callable[[Any], Any], held: Callable[[int], Any]
+) -> None:
+    same, other = function_tags(binding(held(1))), function_tags(binding(held(2)))
+    assert function_tags(binding(held(1))) == same
+    assert same != other
+
+
+def test_what_holds_itself_beside_a_function_has_an_end() -> None:
+    circle: list[Any] = [max]
+    circle.append(circle)
+    assert function_tags(closed_over(circle)) == function_tags(closed_over(circle))
+
+
+def test_of_an_object_that_is_called_its_attributes_count() -> None:
+    assert function_tags(Counter(1)) != function_tags(Counter(2))
+    assert function_tags(Counter(1)) == function_tags(Counter(1))
+
+
 def test_builtins_classes_and_partials_can_be_followed() -> None:
     ways = [len, max, Counter, functools.partial(max, 1), functools.partial(max, 2)]
     assert len({function_tags(one) for one in ways}) == len(ways)

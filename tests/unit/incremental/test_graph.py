@@ -34,6 +34,33 @@ def test_only_what_was_asked_for_runs_and_what_it_needs(ppg_here: ppg.PyPipeGrap
     assert outcomes["c.txt"].outcome is ppg.JobOutcome.Pruned
 
 
+def test_what_to_run_may_be_said_by_name_and_in_any_form(ppg_here: ppg.PyPipeGraph) -> None:
+    a, *_ = (ppg.FileGeneratingJob(f"{name}.txt", write, HERE) for name in "abc")
+    outcomes = ppg_here.run_for_these([a, [Path("./b.txt")], None], event_timeout=1)
+    assert outcomes["b.txt"].outcome is ppg.JobOutcome.Success
+    assert outcomes["c.txt"].outcome is ppg.JobOutcome.Pruned
+    assert ppg_here.run_for_these("c.txt")["c.txt"].outcome is ppg.JobOutcome.Success
+    with pytest.raises(KeyError, match=r"No job makes 'd.txt'"):
+        ppg_here.run_for_these("d.txt")
+    with pytest.raises(TypeError, match="5"):
+        ppg_here.run_for_these([5])
+    with pytest.raises(ppg.JobContractError, match="no job of this graph"):
+        ppg.new().run_for_these([a])
+
+
+def fail(path: Path) -> None:
+    raise ValueError(path.name)
+
+
+def test_nothing_is_raised_if_that_is_not_wanted(ppg_here: ppg.PyPipeGraph) -> None:
+    job = ppg.FileGeneratingJob("a.txt", fail, HERE)
+    assert ppg.run(print_failures=False, do_raise=False) is ppg_here.last_run
+    assert str(ppg_here.last_run["a.txt"].error.exception) == "a.txt"
+    assert ppg_here.run_for_these(job, False, do_raise=False)["a.txt"].has_failed
+    with pytest.raises(ppg.JobsFailed):
+        ppg_here.run(print_failures=False, do_raise=True)
+
+
 def test_a_dry_run_writes_nothing(ppg_here: ppg.PyPipeGraph) -> None:
     ppg.FileGeneratingJob("a.txt", write, HERE)
     assert ppg_here.run(dry_run=True)["a.txt"].outcome is not ppg.JobOutcome.Skipped
@@ -47,6 +74,8 @@ def test_a_graph_without_a_face_does_not_run(ppg_here: ppg.PyPipeGraph) -> None:
         bare.run()
     with pytest.raises(NotImplementedError):
         bare.run_for_these([])
+    with pytest.raises(NotImplementedError):
+        bare.dump_subgraph_for_debug()
 
 
 def test_audience_and_run_times(ppg_here: ppg.PyPipeGraph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import pypelinin.incremental as ppg
 from pypelinin.engine import expansion
 from pypelinin.incremental.growth import Growth
+from pypelinin.incremental.jobs.base import Place
+from pypelinin.incremental.watching import Watcher
 
 HERE = ppg.Resources.RunsHere
 
@@ -160,3 +163,26 @@ def test_a_graph_that_never_stops_to_change_is_told_so(ppg_here: ppg.PyPipeGraph
     make(0)
     with pytest.raises(ValueError, match="After 4 passes"):
         ppg.run()
+
+
+class Batches(Watcher):
+    """How many jobs were begun together, besides those that run in this process."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def started(self, jobs: Sequence[ppg.Job]) -> None:
+        found = [job for job in jobs if job.place is Place.SLOT]
+        self.sizes += [len(found)] if found else []
+
+
+def test_what_several_generators_make_is_begun_together(
+    ppg_here: ppg.PyPipeGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As slots are forked anew for it."""
+    batches = Batches()
+    monkeypatch.setattr(ppg_here, "watchers", lambda: [batches])
+    for name in "abcd":
+        ppg.JobGeneratingJob(name, lambda name=name: ppg.FileGeneratingJob(f"{name}.txt", write))
+    ppg_here.run()
+    assert batches.sizes == [4]

@@ -53,6 +53,13 @@ class Many(deque):  # type: ignore[type-arg]
     pass
 
 
+def deep(levels: int) -> Any:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 DIFFERENT = [
     None, True, False, 0, 1, -1, 1.0, -0.0, 0.0, 1j, "1", b"1", bytearray(b"1"), "", b"", "a",
     Sub("a"),
@@ -80,6 +87,12 @@ def test_equal_objects_of_a_class_have_one_digest() -> None:
     assert hash_object([Plain([1]), Slotted("x")]) == hash_object([Plain([1]), Slotted("x")])
 
 
+def test_of_a_member_of_an_enumeration_the_value_counts() -> None:
+    before, same, after = (enum.Enum("Limit", {"MOST": value}) for value in (5, 5, 6))
+    assert hash_object(before["MOST"]) == hash_object(same["MOST"])
+    assert hash_object(before["MOST"]) != hash_object(after["MOST"])
+
+
 def test_a_value_that_stands_twice_is_no_cycle() -> None:
     inner = [1]
     assert hash_object([inner, inner]) == hash_object([[1], [1]])
@@ -105,6 +118,7 @@ def test_arrays_count_by_type_shape_and_content() -> None:
         ([Plain(deque([1]))], r"parameter\[0\]\.value is deque"),
         ([Many([1])], r"parameter\[0\] is Many\(\[1\]\)"),
         ({1: {iter("")}}, r"an item of parameter\[1\] is <str"),
+        (deep(10_000), "too deeply"),
     ],
 )
 def test_what_has_no_lasting_content_is_named(value: Any, part: str) -> None:

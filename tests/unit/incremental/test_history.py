@@ -174,6 +174,21 @@ def test_the_lock_of_a_killed_run_is_gone_with_it(path: Path) -> None:
     History(path).close()
 
 
+def test_what_a_killed_run_left_behind_is_told(path: Path) -> None:
+    leaves = HOLDER.replace("print(", "import os\nif not os.fork(): print(")
+    with subprocess.Popen(
+        [sys.executable, "-c", leaves, str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as holder:  # fmt: skip
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+        holder.wait()
+        match = f"something that process {holder.pid} on .* left behind, which has ended, holds"
+        with pytest.raises(ProjectLocked, match=match):
+            History(path)
+
+
 def test_a_lock_file_without_a_name_names_nobody(path: Path) -> None:
     with closing(History(path)):
         path.with_suffix(".lock").write_text("")
@@ -317,6 +332,16 @@ def test_a_full_disk_is_said_and_what_waits_is_kept_for_the_next_commit(path: Pa
         history.commit()
     with closing(History(path)) as history:
         assert history.packed == {}
+
+
+def test_what_cannot_be_written_does_not_hinder_the_rest(path: Path) -> None:
+    with closing(History(path)) as history:
+        history.text(b"digest", "\udce4")
+        with pytest.raises(UnicodeEncodeError):
+            history.commit()
+        history.text(b"digest", "text")
+        history.commit()
+        assert history.text_of(b"digest") == "text"
 
 
 @pytest.mark.mounts

@@ -121,6 +121,30 @@ def test_what_a_job_does_alone_is_gone_with_it() -> None:
     assert loaded == [1]
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_a_job_leaves_behind_alone_is_not_waited_for(dies: bool) -> None:
+    ours, theirs = os.pipe()
+
+    def leave() -> str:
+        if not os.fork():
+            os.close(theirs)
+            os.read(ours, 1)  # until this test is over
+            os._exit(0)
+        if dies:
+            os._exit(3)
+        return "x" * (1 << 20)
+
+    try:
+        if dies:
+            with pytest.raises(JobError, match="exit code 3"):
+                performed(leave, alone=True)
+        else:
+            assert len(performed(leave, alone=True).result) == 1 << 20
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 @pytest.mark.parametrize(("code", "expected"), [(3, 3), (None, 0), ("text", 1)])
 def test_exit_is_a_death_with_its_code(code: Any, expected: int) -> None:
     with pytest.raises(JobError) as caught:

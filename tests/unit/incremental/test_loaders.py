@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,24 @@ def test_a_value_may_be_said_to_follow_from_the_inputs(ppg_here: ppg.PyPipeGraph
         define(parameter)
         ppg.run()
         assert notes() == expected
+
+
+@pytest.mark.parametrize("is_far", [False, True])
+def test_a_loader_that_gives_something_else_from_the_same_fails(
+    ppg_here: ppg.PyPipeGraph, is_far: bool
+) -> None:
+    def load() -> str:
+        return Path("untracked.txt").read_text()
+
+    loaded = ppg.DataLoadingJob("load", load)
+    ppg.FileGeneratingJob("a.txt", write).depends_on(loaded)
+    Path("untracked.txt").write_text("before")
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+        engine = pool if is_far else None
+        ppg_here.run(engine=engine)
+        Path("a.txt").unlink()
+        Path("untracked.txt").write_text("after")
+        with pytest.raises(ppg.JobsFailed) as caught:
+            ppg_here.run(engine=engine, print_failures=False)
+    assert "loaded something else than the last time" in str(caught.value.exceptions[0])
+    assert not Path("a.txt").exists()

@@ -39,6 +39,7 @@ def test_a_script_runs_without_the_package(tmp_path: Path, monkeypatch: pytest.M
     assert ppg.is_ppg2 is True
     assert importlib.import_module("pypipegraph.job").FileGeneratingJob is v1.FileGeneratingJob
     assert importlib.import_module("pypipegraph.testing").run_pipegraph
+    assert importlib.import_module("pypipegraph.testing.fixtures").new_pipegraph
     assert ppg.ppg_exceptions.RuntimeError is ppg.RuntimeError
     ppg.new_pipegraph(interactive=False)
     assert ppg.util.global_pipegraph is state.graph
@@ -55,6 +56,7 @@ def test_a_script_runs_without_the_package(tmp_path: Path, monkeypatch: pytest.M
 def test_what_was_not_there_is_gone_again() -> None:
     ppg1.unreplace_ppg1()
     ppg1.replace_ppg1()
+    importlib.import_module("pypipegraph.testing.fixtures")
     ppg1.unreplace_ppg1()
     assert not any(map(is_ours, sys.modules))
     assert v1.util.__name__ == "pypelinin.incremental.v1.util"

@@ -179,6 +179,38 @@ def test_what_a_slot_leaves_behind_ends_with_it(broker: Broker, how: str, tmp_pa
     assert not alive(daemon)
 
 
+KILLED = """
+import os, sys, time
+from tests.unit.runtime.test_nursery import Broker
+broker = Broker()
+link = broker.fork(1)
+broker.slot(broker.said()[2])
+program = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+broker.command(link, [sys.executable, "-c", program, sys.argv[1]])
+if not os.fork():  # somebody else has its end of the socket open, too
+    sys.stdin.read()
+    os._exit(0)
+time.sleep(60)
+"""
+
+
+def test_what_jobs_began_ends_with_the_broker(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    broker = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(told)], stdin=subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        until(lambda: told.exists() and told.read_text(), "the program of a job")
+        program = int(told.read_text())
+        assert alive(program)
+    finally:
+        broker.kill()
+        broker.wait(WAIT_S)
+    until(lambda: not alive(program), "the end of the program")
+    assert broker.stdin is not None
+    broker.stdin.close()
+
+
 def test_a_slot_that_is_asked_to_end_may_end_as_it_likes(broker: Broker) -> None:
     broker.fork(1)
     pid = broker.said()[2]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pypelinin.incremental as ppg
+import pypelinin.incremental.v1 as v1
 
 pytestmark = pytest.mark.usefixtures("ppg_here")
 
@@ -140,3 +142,42 @@ def test_calling_a_job_runs_what_it_needs() -> None:
     file("c.txt")
     assert job() is None
     assert sorted(one.name for one in Path().glob("*.txt")) == ["a.txt", "b.txt"]
+
+
+def test_classes_show_what_their_jobs_are_made_from() -> None:
+    for module in (ppg, v1):
+        for name in module.__all__:
+            kind = getattr(module, name)
+            if isinstance(kind, type) and issubclass(kind, ppg.Job):
+                first = next(iter(inspect.signature(kind).parameters.values()))
+                assert first.kind is first.POSITIONAL_OR_KEYWORD, name
+    assert str(inspect.signature(ppg.FinalJob)).startswith("(job_id: 'str | Path', callback:")
+
+
+async def wait(path: Path) -> None:
+    path.write_text("x")
+
+
+def give(path: Path) -> Any:
+    yield path
+
+
+def give_nothing() -> Any:
+    yield None
+
+
+def test_functions_that_do_nothing_when_they_are_called_are_refused() -> None:
+    for function, kind in ((wait, "async"), (give, "a generator")):
+        with pytest.raises(TypeError, match=f"is {kind}"):
+            ppg.FileGeneratingJob("a.txt", function)
+    for made in (ppg.DataLoadingJob, ppg.JobGeneratingJob, ppg.FinalJob, v1.FileGeneratingJob):
+        with pytest.raises((TypeError, ValueError), match="is a generator"):
+            made("name", give_nothing)  # type: ignore[operator]  # each is a class of jobs
+    assert ppg.DependencyInjectionJob("name", give_nothing).job_id == "name"
+
+
+def test_names_that_are_no_text_are_refused() -> None:
+    assert file("\u00e4.txt").job_id == "\u00e4.txt"
+    with pytest.raises(ValueError, match="bytes in it"):
+        file("\udce4.txt")
+    assert "\udce4.txt" not in file("b.txt").graph.jobs

@@ -157,3 +157,50 @@ def test_not_capturing_is_possible(ppg_here: ppg.PyPipeGraph) -> None:
 def test_names_that_cannot_be_are_refused(ppg_here: ppg.PyPipeGraph, names: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         ppg.MultiFileGeneratingJob(names, write_all)
+
+
+def name_all(paths: Any) -> None:
+    """Each holds what it is for the function."""
+    for key, path in paths.items() if isinstance(paths, dict) else enumerate(paths):
+        path.write_text(str(key))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "contents"),
+    [
+        (["a.txt", "b.txt"], ["b.txt", "a.txt"], "10"),
+        ({"x": "a.txt", "y": "b.txt"}, {"y": "a.txt", "x": "b.txt"}, "yx"),
+    ],
+)
+def test_a_job_runs_again_if_its_files_are_others_for_its_function(
+    ppg_here: ppg.PyPipeGraph, before: Any, after: Any, contents: str
+) -> None:
+    ppg.MultiFileGeneratingJob(before, name_all)
+    ppg.run()
+    ppg.new()
+    job = ppg.MultiFileGeneratingJob(after, name_all)
+    ppg.run()
+    assert job.outcome.outcome is ppg.JobOutcome.Success
+    assert Path("a.txt").read_text() + Path("b.txt").read_text() == contents
+    ppg.new()
+    ppg.MultiFileGeneratingJob(dict(reversed(after.items())) if isinstance(after, dict) else after,
+                               name_all)  # fmt: skip
+    assert ppg.run()[job.job_id].outcome is ppg.JobOutcome.Skipped
+
+
+def test_the_order_of_a_set_of_files_does_not_count(ppg_here: ppg.PyPipeGraph) -> None:
+    job = ppg.MultiFileGeneratingJob({"b.txt", "a.txt", "c.txt"}, name_all)
+    assert job.outputs == ("a.txt", "b.txt", "c.txt")
+
+
+def test_the_two_files_of_a_job_with_a_log_cannot_be_swapped(ppg_here: ppg.PyPipeGraph) -> None:
+    def write_both(temporary: Path, log: Path) -> None:
+        temporary.write_text("temporary")
+        log.write_text("log")
+
+    ppg.TempFilePlusGeneratingJob("a.txt", "b.txt", write_both)
+    ppg.run()
+    ppg.new()
+    ppg.TempFilePlusGeneratingJob("b.txt", "a.txt", write_both)
+    ppg.run()
+    assert Path("a.txt").read_text() == "log"

@@ -230,7 +230,7 @@ def test_a_plot_that_fails_leaves_no_trace_in_the_graph() -> None:
         with pytest.raises(ppg.JobsFailed):
             made.plot()
         assert set(ppg.global_pipegraph.jobs) == before
-        assert ppg.global_pipegraph.later == []
+        assert not ppg.global_pipegraph.later
 
 
 def test_a_plot_can_be_asked_for_again_when_the_project_is_free() -> None:

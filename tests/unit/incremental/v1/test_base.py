@@ -151,6 +151,9 @@ def test_who_asks_for_too_much_fails_and_nobody_else(ppg: ModuleType) -> None:
         ppg.run_pipegraph()
     assert len(info.value.exceptions) == 2
     assert cores.error_reason == memory.error_reason == "Needed to much memory/cores"
+    for one in (cores, memory):
+        assert f"No node could ever run {one!r}: it needs" in str(one.exception)
+        assert "queue_anyway" not in str(one.exception)
     assert fine.was_run
 
 
