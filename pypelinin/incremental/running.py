@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 COMMIT_S = 0.25
 """How long a success may be not durable yet."""
+COMMIT_COSTS = 20
+"""It is so after so many times as long as a commit takes, if that is less."""
 WAIT_S = 1.0
 PASSES_MAX = 4
 """How often a graph is run again for edges that came when it was too late for them."""
@@ -93,6 +95,7 @@ class Running(Steering):
         self._withdrawn: dict[int, tuple[bytes, bytes, bytes]] = {}
         self._hands: Hands | None = None
         self._committed_at = time.monotonic()
+        self._commit_after_s = 0.0
         self._ended: dict[int, RecordedJobOutcome] = {}
         self._begun: set[int] = set()
         """What ran when the run was aborted."""
@@ -187,7 +190,7 @@ class Running(Steering):
                 self._work_here()
                 self._listen(0.0)
             elif self._hands is not None and self._hands.busy:
-                self._listen(COMMIT_S if self.history.is_dirty else self._beat_s)
+                self._listen(self._commit_after_s if self.history.is_dirty else self._beat_s)
             else:
                 raise RunFailedInternally(
                     "Nothing runs, and the run is not over. Please report it."
@@ -203,10 +206,11 @@ class Running(Steering):
             watcher.beat()
 
     def _commit_now_and_then(self) -> None:
-        now = time.monotonic()
-        if now - self._committed_at >= COMMIT_S:
+        begun = time.monotonic()
+        if begun - self._committed_at >= self._commit_after_s:
             self._commit()
-            self._committed_at = now
+            self._committed_at = time.monotonic()
+            self._commit_after_s = min(COMMIT_S, COMMIT_COSTS * (self._committed_at - begun))
 
     def _commit(self) -> None:
         self.history.commit()
