@@ -127,3 +127,18 @@ class RemoteTraceback(Exception):
 
 class BadMessage(PypelininError):
     """Bytes from a peer are not a message of this protocol."""
+
+
+class ProgramError(PypelininError, RuntimeError):
+    """A program that `pypelinin.streams.invoke` was to run did not end well, or could not be begun.
+
+    *stdout* and *stderr* are what it wrote, *code* its exit code: negative for a signal, None if
+    it did not run.
+    """
+
+    stdout: str = ""
+    stderr: str = ""
+    code: int | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (*super().__reduce__(), vars(self))

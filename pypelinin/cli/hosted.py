@@ -99,6 +99,8 @@ def serve(values: Mapping[str, Any], keeper: Keeper, lines: Iterator[dict[str, A
 
     enter(values["directory"])
     sys.path[:0] = values["path"]
+    if values.get("log_bytes") == 0:  # what jobs print goes through ssh: at once, not in the end
+        os.environ["PYTHONUNBUFFERED"] = "1"
     daemons.log_to_stderr(values)
     access = access_file(values)
     try:

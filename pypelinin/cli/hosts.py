@@ -12,9 +12,10 @@ DefinitionError that names the place and shows the line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
+from typing import Any
 
 from pypelinin.errors import DefinitionError
 
@@ -59,6 +60,18 @@ def parse_list(text: str, origin: str) -> list[Host]:
     if not all(parts):
         raise DefinitionError(f"{origin}: {text!r} has nothing where a host should be.")
     return _checked(((origin, part) for part in parts), origin)
+
+
+def with_hosts(values: Mapping[str, Any], hosts: Sequence[Host]) -> dict[str, Any]:
+    """The settings *values* with Brokers on *hosts*, and here only if it is one of them."""
+    counted = [replace(host, cpus=host.cpus or values["slots"]) for host in hosts]
+    far = [asdict(host) for host in counted if not host.is_here]
+    roles = [role for role in values["roles"] if role != "broker"]
+    more: dict[str, Any] = {"hosts": far}
+    for here in (host for host in counted if host.is_here):
+        more["slots"] = here.cpus
+        roles.append("broker")
+    return {**values, **more, "roles": roles}
 
 
 def _checked(lines: Iterable[tuple[str, str]], origin: str) -> list[Host]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from pypelinin.cli.supervisor import Supervisor
+from pypelinin.cli.hosts import Host, with_hosts
+from pypelinin.cli.supervisor import ROLES, FarRoles, Supervisor
 from pypelinin.config import DEFAULTS
 
 GRACE_S = 0.3
@@ -34,7 +35,8 @@ class LocalCluster:
     *workers* are modules, *store* is "module:Class", made with *store_configuration*; *slots*
     defaults to the CPUs. Without a *journal* directory nothing outlives the block. *path* goes
     before `sys.path` where the workers are looked for. What workers print is dropped unless
-    *show_output*.
+    *show_output*. With *hosts* there is a Broker on each of them, started by *ssh*, and here only
+    if that is one of them; it is enough if one can be used, unless *all_hosts*.
 
     Inside the block `api`, `broadcast`, `access` (if it has keys) and `nodes` say what runs. A
     daemon that dies is started again. Entering raises PypelininError if a daemon cannot start, and
@@ -51,12 +53,17 @@ class LocalCluster:
         *,
         path: Sequence[str] = (),
         show_output: bool = False,
+        hosts: Sequence[Host] = (),
+        ssh: Sequence[str] = ("ssh",),
+        all_hosts: bool = False,
     ) -> None:
         self.api = self.broadcast = self.access = ""
         self.nodes: list[LocalNode] = []
         self._journal = journal
         self._show_output = show_output
-        self._values = {
+        self._all_hosts = all_hosts
+        self._values: dict[str, Any] = {
+            "roles": list(ROLES),
             **DEFAULTS,
             "api": FREE_PORT,
             "broadcast": FREE_PORT,
@@ -70,6 +77,8 @@ class LocalCluster:
             "log_bytes": 0 if show_output else DEFAULTS["log_bytes"],
             "path": list(path),
         }
+        if hosts:
+            self._values = with_hosts({**self._values, "ssh": list(ssh)}, hosts)
         self._stack = contextlib.ExitStack()
         self._supervisor: Supervisor | None = None
         self._thread: threading.Thread | None = None
@@ -82,12 +91,15 @@ class LocalCluster:
             self._values["journal"] = str(journal.absolute())
             output = stack.enter_context(self._output(scratch))
             say = _say if self._show_output else bool
-            supervisor = self._supervisor = Supervisor(self._values, output=output, say=say)
+            supervisor = self._supervisor = Supervisor(
+                self._values, self._values["roles"], output=output, say=say, far=self._far(output)
+            )  # fmt: skip
             supervisor.start()
             stack.callback(self._stop)
             from pypelinin.cli.readiness import brokers  # the daemons start meanwhile
 
-            self.nodes = [LocalNode(node.name, node.slots) for node in brokers(supervisor)]
+            joined = brokers(supervisor, self._all_hosts)
+            self.nodes = [LocalNode(node.name, node.slots) for node in joined]
             self.api, self.broadcast = supervisor.api, supervisor.broadcast
             self.access = supervisor.access
             self._thread = threading.Thread(target=supervisor.watch, name="keeper", daemon=True)
@@ -99,6 +111,19 @@ class LocalCluster:
         if self._show_output:
             return contextlib.nullcontext(sys.stderr)
         return open(scratch / "log", "ab")
+
+    def _far(self, output: IO[Any]) -> FarRoles:
+        """What starts the Brokers on other hosts; what they say goes where ours say it."""
+        if not self._values.get("hosts"):
+            return {}
+        from pypelinin.cli.keeper import far_brokers
+
+        def tell(line: str) -> None:
+            with contextlib.suppress(OSError, ValueError):  # a full disk, or closed at the end
+                output.write(line + "\n" if self._show_output else f"{line}\n".encode())
+                output.flush()
+
+        return far_brokers(self._values, tell)
 
     def __exit__(
         self,

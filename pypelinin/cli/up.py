@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 import psutil
 
-from pypelinin.cli import keeper, options, settings
-from pypelinin.cli.hosts import Host, parse
+from pypelinin.cli import far, keeper, options, settings
+from pypelinin.cli.hosts import with_hosts
 from pypelinin.cli.supervision import rebuilt
 from pypelinin.cli.supervisor import KeptDaemon
 from pypelinin.config import DEFAULT_API, DEFAULTS, Settings
@@ -46,21 +45,9 @@ LOOK_S = 0.02
 @options.insecure_option
 @options.synchronous_option
 @options.monitoring_option
-@click.option(
-    "--hosts",
-    "hosts_file",
-    metavar="FILE",
-    help="Run the jobs on the hosts of FILE, one a line, each with a Broker started by ssh.",
-)
-@click.option("--all-hosts", is_flag=True, help="Fail unless every host can be used.")
-@click.option(
-    "--ssh",
-    metavar="COMMAND",
-    envvar="PYPELININ_SSH",
-    default="ssh",
-    show_default=True,
-    help="How to call ssh, as 'ssh -F FILE' (or PYPELININ_SSH).",
-)
+@far.hosts_option
+@far.all_hosts_option
+@far.ssh_option
 @click.option("--no-broker", is_flag=True, help="Run no jobs here.")
 @click.option("--no-pipeliner", is_flag=True, help="Let the Router plan all runs itself.")
 @click.option("-d", "--detach", is_flag=True, help="Return when all is ready; it goes on.")
@@ -86,8 +73,8 @@ def up(
         return
     values = plan(loaded, no_broker, no_pipeliner)
     if hosts_file is not None:
-        values |= {"all_hosts": all_hosts, "ssh": ssh_words(ssh)}
-        values = with_hosts(values, read_hosts(hosts_file))
+        values |= {"all_hosts": all_hosts, "ssh": far.ssh_words(ssh)}
+        values = with_hosts(values, far.read_hosts(hosts_file))
     if detach:
         show(start_detached(values), as_json)
         return
@@ -112,34 +99,6 @@ def plan(loaded: Settings, no_broker: bool, no_pipeliner: bool) -> dict[str, Any
             if values[name] != loaded[name]:
                 click.echo(f"{loaded[name]} is taken; {name} gets any free port", err=True)
     return values
-
-
-def read_hosts(path: str) -> list[Host]:
-    """The hosts of a file. Raises UsageError, DefinitionError."""
-    try:
-        return parse(Path(path).read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{path} cannot be read: {error}.") from None
-
-
-def with_hosts(values: Mapping[str, Any], hosts: Sequence[Host]) -> dict[str, Any]:
-    """*values* with Brokers on *hosts*, and here only if it is one of them."""
-    counted = [replace(host, cpus=host.cpus or values["slots"]) for host in hosts]
-    far = [asdict(host) for host in counted if not host.is_here]
-    roles = [role for role in values["roles"] if role != "broker"]
-    more: dict[str, Any] = {"hosts": far}
-    for here in (host for host in counted if host.is_here):
-        more["slots"] = here.cpus
-        roles.append("broker")
-    return {**values, **more, "roles": roles}
-
-
-def ssh_words(command: str) -> list[str]:
-    """How to call ssh. Raises UsageError."""
-    try:
-        return shlex.split(command) or ["ssh"]
-    except ValueError as error:
-        raise click.UsageError(f"--ssh: {command!r} cannot be read: {error}.") from None
 
 
 def start_detached(values: dict[str, Any]) -> dict[str, Any]:

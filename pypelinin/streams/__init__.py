@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pypelinin.streams.baked import sweep as sweep
     from pypelinin.streams.inline import Work as Work
     from pypelinin.streams.inline import map as map
     from pypelinin.streams.inside.ambient import getCpuCount as getCpuCount
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pypelinin.streams.inside.words import Args as Args
     from pypelinin.streams.inside.words import Multiple as Multiple
     from pypelinin.streams.inside.words import Object as Object
+    from pypelinin.streams.invoking import invoke as invoke
 
 _HOMES = {
     "Args": "inside.words",
@@ -27,7 +29,9 @@ _HOMES = {
     "Work": "inline",
     "getCpuCount": "inside.ambient",
     "getRank": "inside.ambient",
+    "invoke": "invoking",
     "map": "inline",
+    "sweep": "baked",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 - the table is the list

@@ -120,12 +120,6 @@ def _add(found: list[Any] | None, how: str, work: Any, target: str | None) -> No
 # --- functions of a Work ------------------------------------------------------------------
 
 
-class JobFunction(NamedTuple):
-    """For `Work.job`."""
-
-    f: Callable[..., Multiple | None]
-
-
 @dataclass(slots=True)
 class Kept:
     """The store of a reducer or frame, and what it emitted before its end."""
@@ -139,23 +133,25 @@ class Kept:
 class ReduceFunctions(NamedTuple):
     """For `Work.reduce`."""
 
+    function: Callable[[Kept, list[Any], list[Kept]], Multiple | None]
     store: Callable[[], Kept]
-    f: Callable[[Kept, list[Any], list[Kept]], Multiple | None]
     emit: Callable[[Kept], Multiple | None]
 
 
 class FrameFunctions(NamedTuple):
     """For `Work.frame` and, *end*, for its `frameEnd`."""
 
+    function: Callable[[Kept, Any], Multiple | None]
     store: Callable[[], Kept]
-    f: Callable[[Kept, Any], Multiple | None]
-    end: Callable[[Kept, Any], Multiple | None]
     emit: Callable[[Kept], Multiple | None]
+    end: Callable[[Kept, Any], Multiple | None]
 
 
-def job_function(kind: type[Job], config: Mapping[str, Any] | None = None) -> JobFunction:
+def job_function(
+    kind: type[Job], config: Mapping[str, Any] | None = None
+) -> Callable[..., Multiple | None]:
     """The function of a Job class. Raises DefinitionError if *kind* is none."""
-    return JobFunction(_JobStage(_checked(kind, Job), config).call)
+    return _JobStage(_checked(kind, Job), config).call
 
 
 def reduce_functions(
@@ -163,20 +159,20 @@ def reduce_functions(
 ) -> ReduceFunctions:
     """The functions of a Reducer class. Raises DefinitionError if *kind* is none."""
     stage = _ReduceStage(_checked(kind, Reducer), config)
-    return ReduceFunctions(stage.store, stage.call, stage.emit)
+    return ReduceFunctions(stage.call, stage.store, stage.emit)
 
 
 def frame_functions(kind: type[Frame], config: Mapping[str, Any] | None = None) -> FrameFunctions:
     """The functions of a Frame class. Raises DefinitionError if *kind* is none."""
     stage = _FrameStage(_checked(kind, Frame), config)
-    return FrameFunctions(Kept, stage.call, stage.end, stage.emit)
+    return FrameFunctions(stage.call, Kept, stage.emit, stage.end)
 
 
 S = TypeVar("S", bound=Stage)
 
 
-def _checked(kind: type[S], wanted: type[Stage]) -> type[S]:
-    if not issubclass(kind, wanted):
+def _checked(kind: object, wanted: type[S]) -> type[S]:
+    if not (isinstance(kind, type) and issubclass(kind, wanted)):
         raise DefinitionError(f"{kind!r} is no subclass of {wanted.__name__}.")
     return kind
 

@@ -111,7 +111,7 @@ class Work:
                 function = common.job_function(func)
             else:
                 check_arguments("job", func, 1, at_least=True)
-            self._builder.job(Stage(function, name_of(func), not useMultiprocessing))
+            self._builder.job(Stage(function, name_of(func), _is_here(func, useMultiprocessing)))
             return func
 
         return self._added(func, add)
@@ -131,7 +131,7 @@ class Work:
         """
 
         def add(func: Any) -> Any:
-            made = Frame(func, name_of(func), not useMultiprocessing, store, emit)
+            made = Frame(func, name_of(func), _is_here(func, useMultiprocessing), store, emit)
             if _is_class(func, common.Frame):
                 made.function, made.store, made.emit, made.end = common.frame_functions(func)
             else:
@@ -166,7 +166,7 @@ class Work:
         """
 
         def add(func: Any) -> Any:
-            made = Reduce(func, name_of(func), not useMultiprocessing, store, emit)
+            made = Reduce(func, name_of(func), _is_here(func, useMultiprocessing), store, emit)
             if _is_class(func, common.Reducer):
                 made.function, made.store, made.emit = common.reduce_functions(func)
             else:
@@ -265,6 +265,11 @@ def _each(result: Function, items: Iterable[Any]) -> None:
 
 def _drop(item: Any) -> None:
     """What a stream in a `with` does with items for which there is no result function."""
+
+
+def _is_here(func: Any, useMultiprocessing: bool) -> bool:
+    """Classes may say it, too."""
+    return not (useMultiprocessing and getattr(func, "USE_MULTIPROCESSING", True))
 
 
 def _is_class(func: Any, base: type) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -191,6 +192,114 @@ def test_down_ends_what_a_killed_keeper_could_not(two: Home, sshd: Sshd) -> None
     psutil.Process(keeper).kill()
     assert two.fine("down", "--all").startswith("stopped: ")
     until(lambda: gone(list(pids.values())) and not far(sshd), "the end of all of it")
+
+
+# --- `run` with hosts of its own --------------------------------------------------------------
+
+HELD = """
+import os, sys
+from pathlib import Path
+from pypelinin import Job, run
+
+HERE = Path(__file__).resolve().parent
+
+def held():
+    import time
+    (HERE / "begun").touch()
+    until = time.monotonic() + 50
+    while not (HERE / "gate").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+try:
+    run(Job(held), timeout=60)
+except KeyboardInterrupt:
+    print("the script was interrupted", flush=True)
+    sys.exit(7)
+"""
+
+
+def run_on(sshd: Sshd, *names: str) -> tuple[str, ...]:
+    listed = ", ".join(f"{name} cpus=1 python={sshd.python(name)}" for name in names)
+    return ("run", "--ssh", sshd.command, "--host", listed)
+
+
+def test_a_script_runs_on_hosts_of_its_own(home: Home, sshd: Sshd) -> None:
+    home.write("where.py", WHERE + "print('to me', flush=True)\nraise SystemExit(3)\n")
+    done = home.run(*run_on(sshd, "node-a", "node-b"), "where.py")
+    assert done.returncode == 3, done.stderr
+    assert f"{sshd.directory}/run-node-a" in done.stdout
+    assert f"{sshd.directory}/run-node-b" in done.stdout
+    said = done.stderr.splitlines()
+    assert said[0].startswith("jobs run on node-")
+    assert "node-a (1 slots)" in said[0]
+    assert "node-b (1 slots)" in said[0]
+    until(lambda: not far(sshd), "the end of the far Brokers")
+    assert home.scratch() == []
+
+
+def test_a_sweep_runs_on_hosts_of_its_own(home: Home, sshd: Sshd) -> None:
+    home.write(
+        "swept.py",
+        "import os\nfrom pypelinin.streams import sweep\n"
+        "with sweep({'a': [1, 2]}, 3, 'out.csv') as w:\n"
+        "    w.job(lambda id, trial, a: {'v': a, 'far': 'run-node' in os.environ['TMPDIR']})\n",
+    )
+    done = home.run(*run_on(sshd, "node-a", "node-b"), "swept.py")
+    assert done.returncode == 0, done.stderr
+    table = (home.directory / "out.csv").read_text().splitlines()
+    assert table[1:] == ["0,3,1,1.0,0.0,0.0,1.0,0.0,0.0", "1,3,2,1.0,0.0,0.0,2.0,0.0,0.0"]
+    assert done.stdout.split()[:4] == ["trials", "a", "far", "far_dev"]
+    assert "\nStarting 2 of 2 with 3 trials\n" in done.stderr  # told here, not by a host
+    until(lambda: not far(sshd), "the end of the far Brokers")
+
+
+def test_a_file_of_hosts_has_one_bad_one(home: Home, sshd: Sshd) -> None:
+    home.write("loud.py", "from pypelinin import Job, run\nrun(Job(print, args=('hello',)))\n")
+    lines = ("closed  # not there", f"node-a cpus=1 python={sshd.python('node-a')}")
+    options = ("run", "--ssh", sshd.command, *hosts(home, *lines))
+    done = home.run(*options, "loud.py")
+    assert done.returncode == 0, done.stderr
+    assert "closed cannot be reached by ssh" in done.stderr
+    assert "jobs run on node-a (1 slots)\n" in done.stderr
+    assert "node-a: hello\n" in done.stderr, done.stderr
+    done = home.run(*options, "--all-hosts", "loud.py")
+    assert done.returncode == 4
+    assert "`ssh closed` should work without a question." in done.stderr
+    until(lambda: not far(sshd), "the end of the far Brokers")
+    assert home.scratch() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_end_of_the_script_is_the_end_of_all(
+    home: Home, sshd: Sshd, number: signal.Signals
+) -> None:
+    home.write("held.py", HELD)
+    with home.start(*run_on(sshd, "node-a"), "held.py") as command:
+        until(home.gate_has_begun)
+        pids = [p.pid for p in psutil.Process(command.process.pid).children(recursive=True)]
+        assert far(sshd)
+        if number == signal.SIGINT:
+            command.interrupt()
+            assert command.ends() == 7
+            assert command.out == "the script was interrupted\n"
+        else:
+            command.signal(number)
+            assert command.ends() == 128 + number
+    until(lambda: gone(pids) and not far(sshd), "the end of all of it")
+    assert home.scratch() == []
+
+
+def test_nothing_outlives_a_run_that_was_killed(home: Home, sshd: Sshd) -> None:
+    home.write("held.py", HELD)
+    with home.start(*run_on(sshd, "node-a"), "held.py") as command:
+        until(home.gate_has_begun)
+        children = psutil.Process(command.process.pid).children(recursive=True)
+        (script,) = (child for child in children if "held.py" in child.cmdline())
+        pids = [child.pid for child in children if child != script]
+        command.signal(signal.SIGKILL)
+        until(lambda: gone(pids) and not far(sshd), "the end of all of it")
+        script.kill()  # nobody told it
 
 
 # --- what can be wrong ------------------------------------------------------------------------

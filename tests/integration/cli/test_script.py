@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 
@@ -79,6 +80,13 @@ def test_a_running_cluster_is_used(home: Home) -> None:
             3,
             "No Router answered at tcp://127.0.0.1:1",
         ),
+        (("--hosts", "missing.txt", "script.py"), 2, "missing.txt cannot be read"),
+        (("--hosts", "script.py", "script.py"), 6, "script.py, line 2: 'import sys'"),
+        (("--host", "a,a", "script.py"), 6, "--host: 'a': a was named before"),
+        (("--host", "a", "--hosts", "b", "script.py"), 2, "--hosts and --host exclude each other"),
+        (("--host", "a", "--api", "tcp://h:1", "script.py"), 2, "Hosts are for a cluster of its"),
+        (("--host", "a", "--ssh", "/no/such/ssh", "script.py"), 4, "'/no/such/ssh' cannot be run"),
+        (("--checkpoint", "no/place", "script.py"), 2, "/no is no directory"),
     ],
 )
 def test_wrong_use(home: Home, arguments: tuple[str, ...], code: int, said: str) -> None:
@@ -122,4 +130,34 @@ def test_sigterm_goes_to_the_script_and_the_cluster_ends_with_it(home: Home) -> 
         pids = [p.pid for p in psutil.Process(command.process.pid).children(recursive=True)]
         command.signal(signal.SIGTERM)
         assert command.ends() == 128 + signal.SIGTERM
+    assert gone(pids)
+
+
+def test_a_checkpoint_is_named_to_the_script(home: Home) -> None:
+    home.write("env.py", "import os; print(os.environ.get('PYPELININ_CHECKPOINT'))\n")
+    command = ("run", "--slots", "1")
+    assert home.fine(*command, "--checkpoint", "state", "env.py") == f"{home.directory}/state\n"
+    assert home.fine(*command, "env.py") == "None\n"
+    done = home.run(*command, "env.py", env={"PYPELININ_CHECKPOINT": "/a/b"})
+    assert done.stdout == "/a/b\n"
+
+
+def test_this_machine_can_be_the_only_host(home: Home) -> None:
+    done = home.run(
+        "run", "--host", "localhost cpus=3", "--workers", "kitchen", "script.py", "Cook"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("done tcp://127.0.0.1:")
+    assert re.fullmatch(r"jobs run on \S+ \(3 slots\)\n", done.stderr)
+
+
+def test_ctrl_c_while_a_host_does_not_answer_leaves_nothing(home: Home) -> None:
+    ssh = home.write("ssh", f"#!/bin/sh\ntouch {home.directory}/begun\nexec sleep 100\n")
+    ssh.chmod(0o755)
+    with home.start("run", "--ssh", str(ssh), "--host", "silent", "script.py", "Cook") as command:
+        until(home.gate_has_begun)
+        pids = [p.pid for p in psutil.Process(command.process.pid).children(recursive=True)]
+        command.interrupt()
+        assert command.ends() == 130
+        assert (command.out, command.err) == ("", "pypelinin run: interrupted\n")
     assert gone(pids)

@@ -12,12 +12,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import psutil
 import pytest
 
 from pypelinin.cli import up
-from pypelinin.cli.hosts import Host
 from pypelinin.runtime.places import ProcessMark, RunningCluster
 from tests.integration.cli.commands import FREE, UP, Home, Started, gone, role_of, until
 
@@ -128,26 +126,6 @@ def test_a_log_that_grew_long_is_put_aside(home: Home) -> None:
     os.truncate(journal / "up.log", up.LOG_BYTES_MAX + 1)
     assert up.log_file(journal).stat().st_size == 0
     assert (journal / "up.log.1").stat().st_size == up.LOG_BYTES_MAX + 1
-
-
-# --- on other hosts (tests/deploy/test_ssh.py has real ones) -----------------------------------
-
-
-def test_hosts_have_their_own_slots() -> None:
-    hosts = [Host("localhost", cpus=2), Host("a"), Host("b", cpus=3)]
-    found = up.with_hosts({"slots": 0, "roles": ["router", "broker"]}, hosts)
-    assert (found["roles"], found["slots"]) == (["router", "broker"], 2)
-    assert [(host["name"], host["cpus"]) for host in found["hosts"]] == [("a", 0), ("b", 3)]
-    found = up.with_hosts({"slots": 4, "roles": ["router", "broker"]}, hosts[1:])
-    assert (found["roles"], found["slots"]) == (["router"], 4)
-    assert [host["cpus"] for host in found["hosts"]] == [4, 3]
-
-
-def test_how_to_call_ssh() -> None:
-    assert up.ssh_words("ssh -F 'my file'") == ["ssh", "-F", "my file"]
-    assert up.ssh_words(" ") == ["ssh"]
-    with pytest.raises(click.UsageError, match="No closing quotation"):
-        up.ssh_words("ssh 'x")
 
 
 # --- in the foreground ------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pypelinin.cli import hosts
-from pypelinin.cli.hosts import Host, parse, parse_list
+from pypelinin.cli.hosts import Host, parse, parse_list, with_hosts
 from pypelinin.errors import DefinitionError
 
 FILE = """
@@ -103,3 +103,14 @@ def test_there_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(parse("a\nb", "f")) == 2
     with pytest.raises(DefinitionError, match="there are more than 2 hosts"):
         parse("a\nb\nc", "f")
+
+
+def test_hosts_have_their_own_slots() -> None:
+    values = {"slots": 0, "roles": ["router", "broker"]}
+    listed = [Host("localhost", cpus=2), Host("a"), Host("b", cpus=3)]
+    found = with_hosts(values, listed)
+    assert (found["roles"], found["slots"]) == (["router", "broker"], 2)
+    assert [(host["name"], host["cpus"]) for host in found["hosts"]] == [("a", 0), ("b", 3)]
+    found = with_hosts({**values, "slots": 4}, listed[1:])
+    assert (found["roles"], found["slots"]) == (["router"], 4)
+    assert [host["cpus"] for host in found["hosts"]] == [4, 3]
