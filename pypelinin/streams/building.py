@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 from pypelinin.errors import DefinitionError
@@ -22,6 +23,7 @@ class Builder:
         self._segment.stages.append(stage)
 
     def frame(self, frame: Frame) -> None:
+        _check_store(frame)
         self._segment.stages.append(frame)
         self._open.append((frame, self._current))
         frame.body = self._current = self._new()
@@ -42,6 +44,7 @@ class Builder:
         last.frame.end = function
 
     def reduce(self, reduce: Reduce) -> None:
+        _check_store(reduce)
         segment, new = self._segment, self._new()
         segment.reduce, segment.next = reduce, new
         self._current = new
@@ -81,8 +84,10 @@ class Builder:
 def check_arguments(what: str, function: Function, count: int, at_least: bool = False) -> None:
     """Raise ValueError unless *function* takes *count* arguments, or *at_least* so many.
 
-    *args and **kwargs count as one where more are allowed; annotations count for nothing.
+    *args takes any number, **kwargs counts as one where more are allowed; annotations count for
+    nothing.
     """
+    check_callable(what, function)
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # of the interpreter's own: nobody can say
@@ -91,17 +96,40 @@ def check_arguments(what: str, function: Function, count: int, at_least: bool = 
     plain = [
         one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
     ]
+    more = inspect.Parameter.VAR_POSITIONAL in kinds
     if at_least:
-        fits = len(parameters) >= count
+        fits = more or len(parameters) >= count
     else:
         required = [one for one in plain if one.default is one.empty]
-        more = inspect.Parameter.VAR_POSITIONAL in kinds
-        fits = len(required) <= count and (more or len(plain) >= count)
+        named = any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters)
+        fits = len(required) <= count and (more or len(plain) >= count) and not named
     if not fits:
         wanted = f"{'at least' if at_least else 'exactly'} {count} argument{'s' * (count != 1)}"
         listed = ", ".join(one.name for one in parameters) or "none"
         raise ValueError(f"{what} {name_of(function)} must take {wanted}; it takes: {listed}.")
 
 
+def _check_store(stage: Frame | Reduce) -> None:
+    check_callable(f"store of {stage.name}", stage.store)
+    check_callable(f"emit of {stage.name}", stage.emit)
+
+
+def check_callable(what: str, function: object) -> None:
+    """Raise DefinitionError unless *function* is one."""
+    if not callable(function):
+        raise DefinitionError(
+            f"{what} is {function!r} ({type(function).__name__}), which cannot be called.",
+            remedy="Give a function.",
+        )
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        kind = "is async" if inspect.iscoroutinefunction(function) else "yields"
+        raise DefinitionError(
+            f"{what} {name_of(function)} {kind}; it must be an ordinary function.",
+            remedy="Return Multiple([...]) to give several items; use asyncio.run() inside of it.",
+        )
+
+
 def name_of(function: Any) -> str:
+    while isinstance(function, partial):
+        function = function.func
     return getattr(function, "__name__", None) or type(function).__name__

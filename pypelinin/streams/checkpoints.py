@@ -62,15 +62,20 @@ class Checkpoint:
             if not data.startswith(MAGIC):
                 raise ValueError("it does not begin as a checkpoint does")
             version, described, kept = msgpack.unpackb(data[len(MAGIC) :], strict_map_key=False)
-        except (ValueError, msgpack.UnpackException) as error:
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise DefinitionError(
                 f"{self.path} is no whole checkpoint: {error}. It was not touched.",
                 remedy="Move it away to begin anew.",
             ) from error
-        if version != VERSION or described != self._described:
-            what = "version of pypelinin" if version != VERSION else "program"
+        if version != VERSION:
             raise DefinitionError(
-                f"{self.path} is the checkpoint of another {what}: its stages are "
+                f"{self.path} is the checkpoint of another version of pypelinin: its format is "
+                f"{version!r}, this one's {VERSION}.",
+                remedy="Move it away to begin anew, or go on with that version.",
+            )
+        if described != self._described:
+            raise DefinitionError(
+                f"{self.path} is the checkpoint of another program: its stages are "
                 f"{_names(described)}, those of this one {_names(self._described)}.",
                 remedy="Move it away to begin anew, or name another file.",
             )

@@ -78,6 +78,10 @@ class Conductor:
             self.ordering.begin(3)
         self.errors: list[ItemFailed] = []
         self.size = 1
+        self._item_bytes = 1.0
+        """Of the last chunk, on average."""
+        self.settled = True
+        """All that was taken from the source is in the state."""
         self._program = program
         self.items = items
         self._executor = executor
@@ -140,12 +144,12 @@ class Conductor:
                 self._ready.append(number)
         while self._ready and len(self._out) < self._out_max:
             self._submit(self._ready.pop())
-        if self._source is not None and len(self._ready) + len(self._here) + len(self._out) < (
-            self._out_max
-        ):
-            self._pull()
-        elif self._here:
+        if self._here:  # before more is taken: the oldest must not wait for the last
             self._play_here(self._here.pop())
+        elif not self._ended.empty():  # the source may come slowly
+            self._collect(self._ended.get())
+        elif self._source is not None and len(self._ready) + len(self._out) < self._out_max:
+            self._pull()
         elif self._out:
             self._collect(self._ended.get())
 
@@ -153,18 +157,19 @@ class Conductor:
         """The next items of the source become a chunk."""
         source, self._source = self._source, None
         assert source is not None
-        items = self.items.take(self.size)
+        items = self.items.take(min(self.size, max(1, int(CHUNK_BYTES_MAX / self._item_bytes))))
+        self.settled = False
         chunk = None
         if items:
             data = pack_items(items)
             stages = self._program.segments[0].stages
             chunk = Chunk(0, 0, data, len(items), bool(stages) and stages[0].here)
-            if len(data) > CHUNK_BYTES_MAX:
-                self.size = max(1, self.size // 2)
+            self._item_bytes = len(data) / len(items)
         number = self.tokens.source_of(chunk, source)
         comes_out = self._program.segments[0].reduce is None
         if number is not None and self.ordering is not None and comes_out:
             self.ordering.begin(number)
+        self.settled = True
 
     # --- portions --------------------------------------------------------------------------------
 
@@ -201,15 +206,18 @@ class Conductor:
         error = future.exception()
         if error is None:
             self._take(number, report_of(future.result()))
-        elif isinstance(error, JobError):
+        elif isinstance(error, JobError) or not isinstance(error, Exception):
             portion = self.tokens.portion(number)
             assert not isinstance(portion, Source)
             self._take(number, self._report_of_death(portion, error))
         else:
             raise error
 
-    def _report_of_death(self, portion: Portion, error: JobError) -> Report:
-        """A slot died with *portion*: pieces of it are tried, until it is known by which item."""
+    def _report_of_death(self, portion: Portion, error: BaseException) -> Report:
+        """A slot died with *portion*, or a function wanted it to end, as sys.exit does.
+
+        Pieces of it are tried, until it is known by which item.
+        """
         if isinstance(portion, Chunk):
             items = unpack_value(portion.items)
             if len(items) > 1:
@@ -217,8 +225,10 @@ class Conductor:
                 cuts = [items[i : i + size] for i in range(0, len(items), size)]
                 pieces = [portion._replace(items=pack_items(cut), size=len(cut)) for cut in cuts]
                 return Report(None, pieces, [0] * len(pieces))
-            stages = self._program.segments[portion.segment].stages[portion.stage :]
-            return Report(None, failures=[failure_of(stages[0].name, items[0], error)])
+            segment = self._program.segments[portion.segment]
+            stages = [*segment.stages[portion.stage :], segment.reduce]
+            name = stages[0].name if stages[0] is not None else "the stream"
+            return Report(None, failures=[failure_of(name, items[0], error)])
         if isinstance(portion, Closing):
             state = State(*unpack_value(portion.state))
             if state.place is not None:

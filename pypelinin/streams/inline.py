@@ -28,7 +28,7 @@ from typing import Any, Self, TypeVar
 
 from pypelinin.errors import DefinitionError
 from pypelinin.streams import common, places, running
-from pypelinin.streams.building import Builder, check_arguments, name_of
+from pypelinin.streams.building import Builder, check_arguments, check_callable, name_of
 from pypelinin.streams.checkpoints import VARIABLE, Checkpoint
 from pypelinin.streams.inside.ambient import getCpuCount, getRank
 from pypelinin.streams.inside.failures import ItemFailed
@@ -68,13 +68,17 @@ class Work:
         ordered: bool = False,
         on_error: str = "stop",
     ) -> None:
-        for name, value in (("Interval", checkpointInterval), ("Sync", checkpointSyncInterval)):
-            if value < 0:
-                raise DefinitionError(f"checkpoint{name} is seconds, at least 0, not {value!r}.")
+        for name, value in (
+            ("checkpointInterval", checkpointInterval),
+            ("checkpointSyncInterval", checkpointSyncInterval),
+        ):
+            if not value >= 0:  # NaN is no time either
+                raise DefinitionError(f"{name} is seconds, at least 0, not {value!r}.")
         if on_error not in ON_ERROR:
             raise DefinitionError(f"on_error is one of {', '.join(ON_ERROR)}, not {on_error!r}.")
         iter(initialWork)  # raises now if it is none
         self._initial = initialWork
+        self._ran = False
         self.errors: list[ItemFailed] = []
         """Of the last run, with on_error="collect"."""
         self._place = places.Place(on, engine, slots)
@@ -149,7 +153,7 @@ class Work:
             self._builder.frame_end(func)
             return func
 
-        return self._added(func or self._builder.own_end, add)
+        return self._added(self._builder.own_end if func is None else func, add)
 
     def reduce(
         self,
@@ -217,6 +221,11 @@ class Work:
 
         Raises ItemFailed, NotPicklable, DefinitionError, ClusterError.
         """
+        if self._ran and iter(self._initial) is self._initial:
+            raise DefinitionError(
+                f"The initial work is {self._initial!r}, and an earlier run has taken from it.",
+                remedy="Give a list, or make a new Work.",
+            )
         program = self._builder.finished()
         program.ordered, program.tolerant = self._ordered, self._on_error != "stop"
         if not self._multiprocessing:
@@ -226,6 +235,7 @@ class Work:
         path = self._checkpoint[0] or os.environ.get(VARIABLE)
         keeper = Checkpoint(path, program.described(), self._checkpoint[1]) if path else None
         source = running.Source(self._initial, self._inits)
+        self._ran = True
         self.errors = running.run(
             program, source, out, deliver, self._place, self._on_error, keeper
         )
@@ -246,7 +256,8 @@ class Work:
 def map(func: Function, *sequence: Iterable[Any], **kwargs: Any) -> list[Any]:
     """`[func(*items) for items in zip(*sequence)]`, in parallel; *kwargs* are those of Work."""
     work = Work((Args(*items) for items in zip(*sequence, strict=False)), ordered=True, **kwargs)
-    work.job(partial(_boxed, func))
+    check_callable("The function of map", func)
+    work._builder.job(Stage(partial(_boxed, func), name_of(func)))
     return [box[0] for box in work.run()]
 
 

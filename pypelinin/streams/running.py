@@ -78,7 +78,8 @@ def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], out: 
         conductor.run(turned)
     except BaseException:
         try:
-            keep()
+            if conductor.settled:  # else what was kept last is nearer to the truth
+                keep()
         except (OSError, NotPicklable) as error:  # what ended the stream is more important
             log.warning("The checkpoint %s could not be written: %s", keeper.path, error)
         raise

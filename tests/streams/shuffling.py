@@ -37,6 +37,9 @@ class Shuffling(Executor):
     def put(self, number: int) -> None:
         self._ended.append(number)
 
+    def empty(self) -> bool:
+        return not self._ended
+
     def get(self) -> int:
         while not self._ended or (self._waiting and self._rng.random() < 0.5):
             self._step()

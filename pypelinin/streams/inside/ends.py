@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from pypelinin.errors import NotPicklable
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams.inside.failures import pack_items
 from pypelinin.streams.inside.portions import Chunk, Part, Suspended
@@ -71,6 +72,21 @@ class Collected(End):
         if not self.items:
             return None
         return Part(False, pack_items(self.items))
+
+    def leave_out(self, fail: Callable[[Any, Exception], None]) -> None:
+        """Go on without the items that cannot be sent, after *fail* was told of each."""
+        items, holes = self.items, self.holes
+        kept = []
+        for item in items:
+            try:
+                pack_items([item])
+            except NotPicklable as error:
+                fail(item, error)
+                kept.append(False)
+            else:
+                kept.append(True)
+        self.items = [item for item, is_kept in zip(items, kept, strict=True) if is_kept]
+        self.holes = [sum(kept[:hole]) for hole in holes]
 
 
 class Reduced(End):

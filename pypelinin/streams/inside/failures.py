@@ -11,6 +11,8 @@ from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams.inside.portions import ItemFailure
 
 ITEM_TEXT_MAX = 200
+TEXT_MAX = 10_000
+TRACEBACK_MAX = 100_000
 
 
 class ItemFailed(JobError):
@@ -27,6 +29,10 @@ class ItemFailed(JobError):
         self.stage = stage
         self.item = item
 
+    def __reduce__(self) -> tuple[object, ...]:
+        kept = {"exception": self.exception}
+        return (type(self), (self.what, self.stage, self.item), kept)
+
 
 def failure_of(stage: str, item: Any, error: BaseException) -> ItemFailure:
     """*error* as data."""
@@ -36,7 +42,8 @@ def failure_of(stage: str, item: Any, error: BaseException) -> ItemFailure:
         packed = pack_value("An exception", error)
     except NotPicklable:
         packed = b""
-    return ItemFailure(stage, shown(item), packed, kind, str(error), text)
+    text = _shortened(text, TRACEBACK_MAX)
+    return ItemFailure(stage, shown(item), packed, kind, _shortened(_text(error), TEXT_MAX), text)
 
 
 def error_of(failure: ItemFailure) -> ItemFailed:
@@ -66,13 +73,24 @@ def pack_items(items: Sequence[Any]) -> bytes:
         raise
 
 
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as another:
+        return f"<its text raises {type(another).__name__}>"
+
+
 def shown(item: Any) -> str:
     """An item's repr, shortened."""
     try:
         text = repr(item)
     except Exception as error:
         text = f"<{type(item).__name__} whose repr raises {type(error).__name__}>"
-    return text if len(text) <= ITEM_TEXT_MAX else f"{text[: ITEM_TEXT_MAX - 3]}..."
+    return _shortened(text, ITEM_TEXT_MAX)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 __all__ = ["ItemFailed", "error_of", "failure_of", "pack_items", "shown"]

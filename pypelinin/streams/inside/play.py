@@ -8,11 +8,12 @@ is suspended: its stores, and where it stands.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
+from pypelinin.errors import NotPicklable
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams.inside.ends import Child, Collected, End, Reduced
 from pypelinin.streams.inside.failures import failure_of, pack_items
@@ -89,7 +90,7 @@ class Play:
     def chunk(self, chunk: Chunk) -> Report:
         """Bring *chunk* to the end of its segment."""
         end = self._end_of(chunk.segment)
-        return self._report(end, lambda: self._bring(
+        return self._report(chunk.segment, end, lambda: self._bring(
             chunk.segment, chunk.stage, unpack_value(chunk.items), end
         ))  # fmt: skip
 
@@ -101,14 +102,15 @@ class Play:
             end.take(parts)
             self._bring(segment, 0, [], end)
 
-        return self._report(end, act)
+        return self._report(segment, end, act)
 
     def resume(self, packed: bytes, parts: Iterable[Part]) -> Report:
         """Go on with what was suspended; *parts* are what its children gave."""
         state = State(*unpack_value(packed))
         if state.place is None:
-            last = self._end_of(self.last_of(state.segment))
-            return self._report(last, lambda: self._stream(state, parts, last))
+            number = self.last_of(state.segment)
+            last = self._end_of(number)
+            return self._report(number, last, lambda: self._stream(state, parts, last))
         segment, stage = state.place
         end = self._end_of(segment)
         after = self._steps(segment, end)[stage + 1]
@@ -117,18 +119,30 @@ class Play:
             Loop(self, self._frame(segment, stage), state).play(end, after, parts)
             self._bring(segment, 0, [], end)
 
-        return self._report(end, act)
+        return self._report(segment, end, act)
 
-    def _report(self, end: End, act: Callable[[], None]) -> Report:
+    def _report(self, segment: int, end: End, act: Callable[[], None]) -> Report:
         try:
             act()
+            part = self._part_of(segment, end)
         except Ended:
             return Report(None, failures=self._failures)
         seconds = time.perf_counter() - self._begun
         return Report(
-            end.part(), tuple(end.children), tuple(end.holes), self._failures, self._done,
+            part, tuple(end.children), tuple(end.holes), self._failures, self._done,
             seconds, self._measured,
         )  # fmt: skip
+
+    def _part_of(self, segment: int, end: End) -> Part | None:
+        """What came to *end*, without items that cannot be sent: these failed."""
+        try:
+            return end.part()
+        except NotPicklable:
+            if not isinstance(end, Collected):
+                raise
+        stages = self._segments[segment].stages
+        end.leave_out(partial(self.fail, stages[-1].name if stages else "the source"))
+        return end.part()
 
     def _stream(self, state: State, parts: Iterable[Part], last: End) -> None:
         """The end of a reduce that stands in no frame, and all that comes after it."""
@@ -215,9 +229,9 @@ class Play:
         for index in reversed(range(len(stages))):
             stage = stages[index]
             if stage.here == self._in_slot:
-                steps.append(functools.partial(self._put_aside, (number, index), end))
+                steps.append(partial(self._put_aside, (number, index), end))
             elif isinstance(stage, Frame):
-                steps.append(functools.partial(self._loop, (number, index), end, steps[-1]))
+                steps.append(partial(self._loop, (number, index), end, steps[-1]))
             else:
                 steps.append(self._step(number, index, stage, end, steps[-1]))
         return steps[::-1]
@@ -237,27 +251,31 @@ class Play:
             if given is None:
                 return
             if type(given) is Multiple:
-                self.several((number, index), stage.name, end, after, given)
+                self.several((number, index), stage.name, item, end, after, given)
             else:
                 after(given)
 
         return step
 
     def several(
-        self, place: tuple[int, int], name: str, end: End, after: Step, given: Multiple
+        self, place: tuple[int, int], name: str, item: Any, end: End, after: Step, given: Multiple
     ) -> None:
-        """Each of the items that the stage at *place* gave goes on."""
-        items = items_of(given)
+        """Each of the items that the stage at *place* gave for *item* goes on."""
+        try:
+            items = items_of(given)
+        except Exception as error:
+            self.fail(name, item, error)
+            return
         while True:
             try:
-                item = next(items, None)
-                left = list(items) if item is not None and self.late else ()
+                one = next(items, None)
+                left = list(items) if one is not None and self.late else ()
             except Exception as error:  # a generator is code of the user, too
-                self.fail(name, given, error)
+                self.fail(name, item, error)
                 return
-            if item is None:
+            if one is None:
                 return
-            after(item)
+            after(one)
             if left:
                 end.add_child(self._chunk_of(place[0], place[1] + 1, left))
                 return
@@ -410,7 +428,8 @@ class Loop(End):
             return
         assert self._state.place is not None
         if type(given) is Multiple:
-            self._play.several(self._state.place, self._frame.name, end, after, given)
+            place, name, first = self._state.place, self._frame.name, self._state.first
+            self._play.several(place, name, first, end, after, given)
         elif given is not None:
             after(given)
 

@@ -1,0 +1,130 @@
+"""The file of a stream: whose it is, whether it is whole, and what a crash leaves of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from pypelinin.errors import DefinitionError
+from pypelinin.streams.checkpoints import MAGIC, VERSION, Checkpoint
+
+DESCRIBED: list[Any] = [[[["Stage", "double"]], "total", None], [[["Stage", "half"]], None, None]]
+KEPT = {"taken": 3, "state": b"s", "out": b"o", "before": b"b"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file"
+
+
+def checkpoint(path: Path, described: Any = DESCRIBED, interval_s: float = 600.0) -> Checkpoint:
+    return Checkpoint(path, described, interval_s)
+
+
+def test_what_was_written_is_read(path: Path) -> None:
+    checkpoint(path).write({"taken": 1})
+    checkpoint(path).write(KEPT)
+    assert checkpoint(path).read() == KEPT
+    assert [one.name for one in path.parent.iterdir()] == ["file"]
+
+
+def test_nothing_is_kept_at_first_and_at_last(path: Path) -> None:
+    kept = checkpoint(path)
+    assert kept.read() is None
+    kept.write(KEPT)
+    kept.remove()
+    assert kept.read() is None
+    kept.remove()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_relative_path_means_where_the_stream_began(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = checkpoint(Path("file"))
+    monkeypatch.chdir("/")
+    kept.write(KEPT)
+    assert checkpoint(path).read() == KEPT
+
+
+def test_it_is_due_after_the_interval(path: Path) -> None:
+    kept = checkpoint(path, interval_s=0.0)
+    assert kept.is_due
+    kept.write(KEPT)
+    assert kept.is_due
+    assert not checkpoint(path, interval_s=3600.0).is_due
+
+
+def test_a_missing_folder_is_seen_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"there is no such folder. Make the folder first"):
+        checkpoint(tmp_path / "none" / "file")
+
+
+def test_a_folder_that_takes_no_files_is_seen_before_the_run() -> None:
+    with pytest.raises(DefinitionError, match="/proc/file cannot be written"):
+        checkpoint(Path("/proc/file"))
+
+
+def test_a_folder_is_no_checkpoint(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(DefinitionError, match="cannot be read"):
+        checkpoint(path).read()
+
+
+def test_a_write_that_fails_leaves_what_was_there(path: Path) -> None:
+    kept = checkpoint(path)
+    kept.write(KEPT)
+    with pytest.raises(TypeError):
+        kept.write({"state": object()})
+    assert kept.read() == KEPT
+    path.with_name("file.new").mkdir()
+    with pytest.raises(OSError, match=r"file\.new"):
+        kept.write({"taken": 9})
+    assert kept.read() == KEPT
+
+
+def test_another_programs_is_left_alone_and_both_are_named(path: Path) -> None:
+    checkpoint(path).write(KEPT)
+    before = path.read_bytes()
+    other = [[[["Stage", "triple"]], None, None]]
+    with pytest.raises(DefinitionError) as caught:
+        checkpoint(path, other).read()
+    assert "the checkpoint of another program: its stages are double, total, half" in str(
+        caught.value
+    )
+    assert "those of this one triple." in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_program_without_stages_is_named_so(path: Path) -> None:
+    checkpoint(path).write(KEPT)
+    with pytest.raises(DefinitionError, match="those of this one none"):
+        checkpoint(path, [[[], None, None]]).read()
+
+
+@pytest.mark.parametrize("described", [DESCRIBED, 7, "x", [[1]]])
+def test_another_versions_is_named(path: Path, described: Any) -> None:
+    path.write_bytes(MAGIC + msgpack.packb((VERSION + 1, described, {})))
+    with pytest.raises(DefinitionError, match=f"its format is {VERSION + 1}, this one's {VERSION}"):
+        checkpoint(path).read()
+
+
+def test_a_file_that_is_cut_anywhere_is_no_whole_checkpoint(path: Path) -> None:
+    checkpoint(path).write(KEPT)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DefinitionError, match=r"no whole checkpoint.*It was not touched"):
+            checkpoint(path).read()
+        assert path.read_bytes() == whole[:length]
+
+
+@pytest.mark.parametrize("rest", [b"\x01", b"\xc0", b"\x92\x01\x02", b"\xc1", b"\xa3abcd"])
+def test_a_file_with_something_else_in_it_is_none(path: Path, rest: bytes) -> None:
+    path.write_bytes(MAGIC + rest)
+    with pytest.raises(DefinitionError, match="is no whole checkpoint"):
+        checkpoint(path).read()

@@ -1,0 +1,223 @@
+"""One run, from its source or from a checkpoint: nothing is lost, and nothing begins anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pypelinin import Executor
+from pypelinin.errors import NotPicklable
+from pypelinin.streams import ItemFailed, Multiple, getCpuCount, running
+from pypelinin.streams.checkpoints import Checkpoint
+from pypelinin.streams.inside.program import Program, Reduce, Segment, Stage
+from pypelinin.streams.places import Place
+
+
+def double(item: int) -> int:
+    return item * 2
+
+
+def program(*functions: Callable[[Any], Any], here: bool = True) -> Program:
+    stages = [Stage(function, "job", here) for function in functions]
+    return Program([Segment([*stages])])
+
+
+def add(store: list[int], works: list[int], others: list[list[int]]) -> None:
+    store[0] += sum(works) + sum(other[0] for other in others)
+
+
+def zero() -> list[int]:
+    return [0]
+
+
+class Run:
+    """A stream in this process, with a checkpoint after every turn."""
+
+    def __init__(self, path: Path, *, interval_s: float = 0.0) -> None:
+        self.path = path
+        self.interval_s = interval_s
+        self.out: list[Any] = []
+
+    def __call__(
+        self,
+        what: Program,
+        items: Any,
+        *inits: Callable[[], Any],
+        deliver: Callable[[list[Any]], None] | None = None,
+        on_error: str = "stop",
+    ) -> list[Any]:
+        self.out = []
+        keeper = Checkpoint(self.path, what.described(), self.interval_s)
+        source = running.Source(items, inits)
+        deliver = deliver or self.out.extend
+        running.run(what, source, self.out, deliver, Place(), on_error, keeper)
+        return sorted(self.out)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "kept")
+
+
+class Once:
+    """Raises for one item, the first time that it is asked to."""
+
+    def __init__(self, item: int) -> None:
+        self.item: int | None = item
+        self.seen: list[int] = []
+
+    def __call__(self, item: int) -> int:
+        self.seen.append(item)
+        if item == self.item:
+            self.item = None
+            raise OSError("the disk is full")
+        return item * 2
+
+
+def test_what_inits_return_comes_after_the_items_given(run: Run) -> None:
+    order: list[int] = []
+
+    def seen(item: int) -> None:
+        order.append(item)
+
+    inits: list[Callable[[], Any]] = [lambda: Multiple([3, None, 4]), lambda: None, lambda: 5]
+    run(program(seen), [1, 2], *inits)
+    assert sorted(order) == [1, 2, 3, 4, 5]
+
+
+def test_slots_are_counted_and_told(run: Run) -> None:
+    assert run(program(lambda _: getCpuCount()), [0]) == [1]
+    with pytest.raises(RuntimeError):
+        getCpuCount()
+
+
+def test_slots_are_counted_and_told_there(slots: Executor) -> None:
+    what = program(lambda _: getCpuCount(), here=False)
+    out: list[int] = []
+    source = running.Source([0], [getCpuCount])
+    running.run(what, source, out, out.extend, Place(engine=slots), "stop", None)
+    assert out == [2, 2]
+
+
+def test_a_run_that_ends_leaves_no_checkpoint(run: Run) -> None:
+    assert run(program(double), range(5)) == [0, 2, 4, 6, 8]
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("interval_s", [0.0, 3600.0])
+def test_a_run_goes_on_where_an_item_failed(run: Run, interval_s: float) -> None:
+    """A stream that raises is kept once more, however long ago that was."""
+    run.interval_s = interval_s
+    once = Once(40)
+    with pytest.raises(ItemFailed, match="the disk is full"):
+        run(program(once), range(60))
+    assert run.path.exists()
+    assert 59 not in once.seen
+    once.seen.clear()
+    assert run(program(once), range(60)) == [2 * i for i in range(60)]
+    assert 0 not in once.seen
+    assert 40 in once.seen
+    assert not run.path.exists()
+
+
+def test_inits_are_called_once_and_their_items_are_kept(run: Run) -> None:
+    calls: list[int] = []
+
+    def init() -> Multiple:
+        calls.append(0)
+        return Multiple([100, 200])
+
+    once = Once(100)
+    with pytest.raises(ItemFailed):
+        run(program(once), [1], init)
+    assert run(program(once), [1], init) == [2, 200, 400]
+    assert len(calls) == 1
+
+
+def test_a_store_is_kept(run: Run) -> None:
+    first = Segment([], None, 1)
+    once = Once(7)
+    first.stages = [Stage(once, "job", True)]
+    first.reduce = Reduce(add, "add", True, zero)
+    what = Program([first, Segment()])
+    with pytest.raises(ItemFailed):
+        run(what, range(10))
+    assert run(what, range(10)) == [[2 * sum(range(10))]]
+
+
+def test_items_are_not_lost_where_a_result_raises(run: Run) -> None:
+    """What came out may come out again, but all of it does."""
+    got: list[int] = []
+    broken = [True]
+
+    def deliver(items: list[int]) -> None:
+        for item in items:
+            if item == 6 and broken.pop():
+                broken.append(False)
+                raise OSError("the disk is full")
+            got.append(item)
+
+    for interval_s in (0.0, 3600.0):
+        run.interval_s = interval_s
+        broken[:], got[:] = [True], []
+        with pytest.raises(OSError, match="full"):
+            run(program(double), range(10), deliver=deliver)
+        run(program(double), range(10), deliver=deliver)
+        assert set(got) == {2 * i for i in range(10)}
+
+
+def test_items_are_not_lost_where_one_of_the_source_cannot_be_sent(run: Run) -> None:
+    broken: list[Any] = [0, 1, 2, (i for i in range(3)), 4, 5]
+    with pytest.raises(NotPicklable, match="generator"):
+        run(program(double), broken)
+    broken[3] = 3
+    assert run(program(double), broken) == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_source_that_raises_is_asked_again(run: Run) -> None:
+    def source(is_broken: bool) -> Iterator[int]:
+        for i in range(30):
+            if i == 17 and is_broken:
+                raise ConnectionError("the other side is gone")
+            yield i
+
+    with pytest.raises(ConnectionError):
+        run(program(double), source(True))
+    assert run(program(double), source(False)) == [2 * i for i in range(30)]
+
+
+def test_an_init_that_raises_is_called_again(run: Run) -> None:
+    def broken() -> None:
+        raise OSError("no such folder")
+
+    with pytest.raises(OSError, match="no such folder"):
+        run(program(double), [1], broken)
+    assert not run.path.exists()
+    assert run(program(double), [1], lambda: 2) == [2, 4]
+
+
+def test_a_run_in_slots_goes_on(run: Run, slots: Executor, tmp_path: Path) -> None:
+    mark = tmp_path / "mended"
+
+    def careful(item: int) -> int:
+        if item == 30 and not mark.exists():
+            raise OSError("not yet")
+        return item * 2
+
+    def go() -> list[int]:
+        out: list[int] = []
+        keeper = Checkpoint(run.path, what.described(), 0.0)
+        source = running.Source(range(40), ())
+        running.run(what, source, out, out.extend, Place(engine=slots), "stop", keeper)
+        return sorted(out)
+
+    what = program(careful, here=False)
+    with pytest.raises(ItemFailed, match="not yet"):
+        go()
+    assert run.path.exists()
+    mark.touch()
+    assert go() == [2 * i for i in range(40)]
+    assert not run.path.exists()
