@@ -20,7 +20,7 @@ from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams import inside
 from pypelinin.streams.inside.failures import ItemFailed, error_of, failure_of, pack_items
 from pypelinin.streams.inside.play import BUDGET_S, Play, State
-from pypelinin.streams.inside.portions import Chunk, Pace, Report
+from pypelinin.streams.inside.portions import Chunk, ItemFailure, Pace, Report
 from pypelinin.streams.inside.program import Frame, Program
 from pypelinin.streams.ordering import Ordering
 from pypelinin.streams.tokens import Closing, Merging, Portion, Source, Tokens
@@ -69,14 +69,17 @@ class Conductor:
         executor: Executor | None,
         deliver: Deliver,
         on_error: str = "stop",
+        errors: list[ItemFailed] | None = None,
     ) -> None:
-        """Without *executor* all is done in this process."""
+        """Without *executor* all is done in this process. *errors* gets what is collected."""
         root = pack_value("A state", list(State(None, 0)))
         self.tokens = Tokens(program, root)
         self.ordering = Ordering() if program.ordered else None
         if self.ordering is not None and program.segments[0].reduce is not None:
             self.ordering.begin(3)
-        self.errors: list[ItemFailed] = []
+        self.errors: list[ItemFailed] = [] if errors is None else errors
+        self._failures: list[ItemFailure] = []
+        """The same, as data."""
         self.size = 1
         self._item_bytes = 1.0
         """Of the last chunk, on average."""
@@ -122,12 +125,14 @@ class Conductor:
     def state(self) -> bytes:
         """All that is in the stream; between turns."""
         ordering = None if self.ordering is None else self.ordering.state()
-        kept = [self.tokens.freeze(), ordering, self._pace, self.size, self._due]
+        kept = [self.tokens.freeze(), ordering, self._pace, self.size, self._due, self._failures]
         return pack_value("An item of the stream", kept)
 
     def restore(self, state: bytes) -> None:
         """Go on from there; what was out then begins anew."""
-        tokens, ordering, self._pace, self.size, due = unpack_value(state)
+        tokens, ordering, self._pace, self.size, due, failures = unpack_value(state)
+        self._failures += failures
+        self.errors += [error_of(failure) for failure in failures]
         self.tokens.thaw(tokens)
         if self.ordering is not None and ordering is not None:
             self.ordering.restore(ordering)
@@ -249,6 +254,7 @@ class Conductor:
             log.warning("%s", error)
             if self._on_error == "collect":
                 self.errors.append(error)
+                self._failures.append(failure)
         for segment, seconds in report.pace.items():
             self._pace[segment] = (self._pace.get(segment, seconds) + seconds) / 2
         portion = self.tokens.portion(number)

@@ -236,9 +236,11 @@ class Work:
         keeper = Checkpoint(path, program.described(), self._checkpoint[1]) if path else None
         source = running.Source(self._initial, self._inits)
         self._ran = True
-        self.errors = running.run(
-            program, source, out, deliver, self._place, self._on_error, keeper
-        )
+        self.errors = []
+        sink = running.Sink(out, deliver, self.errors, self._ended)
+        return running.run(program, source, sink, self._place, self._on_error, keeper)
+
+    def _ended(self, out: list[Any]) -> Any:
         if self._finish is not None:
             return self._finish(out)
         return None if self._result is not None else out

@@ -28,19 +28,26 @@ class Source(NamedTuple):
     inits: Iterable[Callable[[], Any]]
 
 
+class Sink(NamedTuple):
+    """*deliver* gets what comes out, *at_end* makes of *out* what the run returns."""
+
+    out: list[Any]
+    """What *deliver* fills, if it keeps what it gets: then a checkpoint has that, too."""
+    deliver: Deliver
+    errors: list[ItemFailed]
+    """Gets those that are collected."""
+    at_end: Callable[[list[Any]], Any]
+
+
 def run(
     program: Program,
     source: Source,
-    out: list[Any],
-    deliver: Deliver,
+    sink: Sink,
     place: Place,
     on_error: str,
     keeper: Checkpoint | None,
-) -> list[ItemFailed]:
-    """Bring all items through and give what comes out to *deliver*; the errors collected.
-
-    *out* is what *deliver* fills, if it keeps what it gets: then a checkpoint has that, too.
-    """
+) -> Any:
+    """Bring all items from *source* to *sink*; what that makes of them at the end."""
     kept = keeper.read() if keeper is not None else None
     program.cpus = 1 if program.is_here else place.cpus()
     program.captures = bool(not program.is_here and place.api)
@@ -48,25 +55,24 @@ def run(
         before = unpack_value(kept["before"]) if kept is not None else _begun(source.inits)
         items = Items(chain(source.initial, before), 0 if kept is None else kept["taken"])
         with nullcontext() if program.is_here else place.opened() as executor:
-            conductor = Conductor(program, items, executor, deliver, on_error)
+            conductor = Conductor(program, items, executor, sink.deliver, on_error, sink.errors)
             if kept is not None:
-                out += unpack_value(kept["out"])
+                sink.out.extend(unpack_value(kept["out"]))
                 conductor.restore(kept["state"])
-            if keeper is None:
-                conductor.run()
-            else:
-                _kept_run(conductor, keeper, before, out)
-    return conductor.errors
+            if keeper is not None:
+                return _kept_run(conductor, keeper, before, sink)
+            conductor.run()
+    return sink.at_end(sink.out)
 
 
-def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], out: list[Any]) -> None:
+def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], sink: Sink) -> Any:
     """Run to the end, with checkpoints; one more if it ends before that."""
 
     def keep() -> None:
         keeper.write({
             "before": pack_value("What init returned", before),
             "taken": conductor.items.taken,
-            "out": pack_value("What came out of the stream", out),
+            "out": pack_value("What came out of the stream", sink.out),
             "state": conductor.state(),
         })  # fmt: skip
 
@@ -76,6 +82,7 @@ def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], out: 
 
     try:
         conductor.run(turned)
+        found = sink.at_end(sink.out)
     except BaseException:
         try:
             if conductor.settled:  # else what was kept last is nearer to the truth
@@ -84,6 +91,7 @@ def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], out: 
             log.warning("The checkpoint %s could not be written: %s", keeper.path, error)
         raise
     keeper.remove()
+    return found
 
 
 def _begun(inits: Iterable[Callable[[], Any]]) -> list[Any]:

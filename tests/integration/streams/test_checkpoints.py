@@ -137,3 +137,36 @@ def test_a_folder_that_is_not_there_is_told_before_all_else(tmp_path: Path) -> N
     work = Work([1], checkpointFile=tmp_path / "no" / "kept")
     with pytest.raises(DefinitionError, match="there is no such folder"):
         work.run()
+
+
+def test_what_was_through_is_there_for_finish_that_failed(tmp_path: Path) -> None:
+    """And so are the errors that were collected."""
+    ran: list[int] = []
+
+    def stream(fails: bool) -> Work:
+        work = Work(
+            range(5), checkpointFile=tmp_path / "kept", on_error="collect", useMultiprocessing=False
+        )
+
+        @work.job
+        def odd(item: int) -> int:
+            ran.append(item)
+            if item % 2 == 0:
+                raise ValueError(item)
+            return item
+
+        @work.finish
+        def sums(items: list[int]) -> int:
+            if fails:
+                raise OSError("no room")
+            return sum(items)
+
+        return work
+
+    with pytest.raises(OSError, match="no room"):
+        stream(fails=True).run()
+    second = stream(fails=False)
+    assert second.run() == 4
+    assert ran == [0, 1, 2, 3, 4]
+    assert sorted(error.item for error in second.errors) == ["0", "2", "4"]
+    assert not (tmp_path / "kept").exists()

@@ -53,7 +53,8 @@ class Run:
         keeper = Checkpoint(self.path, what.described(), self.interval_s)
         source = running.Source(items, inits)
         deliver = deliver or self.out.extend
-        running.run(what, source, self.out, deliver, Place(), on_error, keeper)
+        sink = running.Sink(self.out, deliver, [], len)
+        assert running.run(what, source, sink, Place(), on_error, keeper) == len(self.out)
         return sorted(self.out)
 
 
@@ -98,7 +99,8 @@ def test_slots_are_counted_and_told_there(slots: Executor) -> None:
     what = program(lambda _: getCpuCount(), here=False)
     out: list[int] = []
     source = running.Source([0], [getCpuCount])
-    running.run(what, source, out, out.extend, Place(engine=slots), "stop", None)
+    sink = running.Sink(out, out.extend, [], len)
+    running.run(what, source, sink, Place(engine=slots), "stop", None)
     assert out == [2, 2]
 
 
@@ -211,7 +213,8 @@ def test_a_run_in_slots_goes_on(run: Run, slots: Executor, tmp_path: Path) -> No
         out: list[int] = []
         keeper = Checkpoint(run.path, what.described(), 0.0)
         source = running.Source(range(40), ())
-        running.run(what, source, out, out.extend, Place(engine=slots), "stop", keeper)
+        sink = running.Sink(out, out.extend, [], len)
+        running.run(what, source, sink, Place(engine=slots), "stop", keeper)
         return sorted(out)
 
     what = program(careful, here=False)
