@@ -48,14 +48,13 @@ class Items:
         """Items that are in the stream, or were."""
 
     def take(self, count: int) -> list[Any]:
-        """At most *count* items; fewer if they come slowly, none at the end."""
+        """At most *count* items; fewer if they come slowly, none at the end. Count them then."""
         found: list[Any] = []
         until = time.perf_counter() + BUDGET_S
         for item in islice(self._given, count):
             found.append(item)
             if time.perf_counter() > until:
                 break
-        self.taken += len(found)
         return found
 
 
@@ -70,8 +69,11 @@ class Conductor:
         deliver: Deliver,
         on_error: str = "stop",
         errors: list[ItemFailed] | None = None,
+        keeps: bool = False,
     ) -> None:
-        """Without *executor* all is done in this process. *errors* gets what is collected."""
+        """Without *executor* all is done in this process. *errors* gets what is collected;
+        *keeps*: what is given to *deliver* is kept with the state.
+        """
         root = pack_value("A state", list(State(None, 0)))
         self.tokens = Tokens(program, root)
         self.ordering = Ordering() if program.ordered else None
@@ -84,12 +86,13 @@ class Conductor:
         self._item_bytes = 1.0
         """Of the last chunk, on average."""
         self.settled = True
-        """All that was taken from the source is in the state."""
+        """`state` tells the truth: a signal may come in the middle of everything."""
         self._program = program
         self.items = items
         self._executor = executor
         self._deliver = deliver
         self._on_error = on_error
+        self._keeps = keeps
         self._pace: Pace = {}
         self._measured = (0.0, 0.0)
         """Items of the source that are through, and their seconds; older ones count less."""
@@ -130,13 +133,13 @@ class Conductor:
 
     def restore(self, state: bytes) -> None:
         """Go on from there; what was out then begins anew."""
-        tokens, ordering, self._pace, self.size, due, failures = unpack_value(state)
+        tokens, ordering, self._pace, self.size, self._due, failures = unpack_value(state)
         self._failures += failures
         self.errors += [error_of(failure) for failure in failures]
         self.tokens.thaw(tokens)
         if self.ordering is not None and ordering is not None:
             self.ordering.restore(ordering)
-        self._give(due)
+        self._give()
 
     def _turn(self) -> None:
         for number in self.tokens.ready():
@@ -164,6 +167,7 @@ class Conductor:
         assert source is not None
         items = self.items.take(min(self.size, max(1, int(CHUNK_BYTES_MAX / self._item_bytes))))
         self.settled = False
+        self.items.taken += len(items)
         chunk = None
         if items:
             data = pack_items(items)
@@ -260,20 +264,24 @@ class Conductor:
         portion = self.tokens.portion(number)
         if isinstance(portion, Chunk) and portion.segment == portion.stage == 0 and report.done:
             self._learn(report)
+        items: list[Any] = []
+        if report.part is not None and self.tokens.comes_out(number):
+            items = unpack_value(report.part.data)
+        self.settled = False
         children = self.tokens.report(number, report)
-        if children is None:
-            return
-        items = unpack_value(report.part.data) if report.part is not None else []
-        if self.ordering is not None:
+        if children is not None and self.ordering is not None:
             items = self.ordering.add(number, items, report.holes, children)
-        self._give(items)
+        self._due = [] if children is None else items
+        self.settled = True
+        self._give()
 
-    def _give(self, items: list[Any]) -> None:
+    def _give(self) -> None:
         """Out of the stream; if it ends in the middle of that, they are given again later."""
-        self._due = items
-        if items:
-            self._deliver(items)
+        self.settled = not self._keeps  # a list that has got them must not get them again
+        if self._due:
+            self._deliver(self._due)
         self._due = []
+        self.settled = True
 
     def _learn(self, report: Report) -> None:
         """How large the next chunk of the source shall be; many items weigh more than few."""

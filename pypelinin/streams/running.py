@@ -55,7 +55,10 @@ def run(
         before = unpack_value(kept["before"]) if kept is not None else _begun(source.inits)
         items = Items(chain(source.initial, before), 0 if kept is None else kept["taken"])
         with nullcontext() if program.is_here else place.opened() as executor:
-            conductor = Conductor(program, items, executor, sink.deliver, on_error, sink.errors)
+            keeps = sink.deliver == sink.out.extend
+            conductor = Conductor(
+                program, items, executor, sink.deliver, on_error, sink.errors, keeps
+            )
             if kept is not None:
                 sink.out.extend(unpack_value(kept["out"]))
                 conductor.restore(kept["state"])

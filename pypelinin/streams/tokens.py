@@ -133,6 +133,10 @@ class Tokens:
         self._readers[new], self._readers[new + 1] = new + 1, 3
         self._group = [new, 1, new + 1, 1]
 
+    def comes_out(self, number: int) -> bool:
+        """Whether what the job gives comes out of the stream."""
+        return number not in self._readers
+
     def report(self, number: int, report: Report) -> list[int] | None:
         """What became of a portion; if it comes out of the stream, the jobs of its children."""
         del self._portions[number]
