@@ -75,6 +75,7 @@ def test_what_was_done_is_not_done_again(tmp_path: Path) -> None:
     def note(item: int) -> int:
         with ran.open("a") as file:
             file.write(f"{item}\n")
+        time.sleep(0.005)  # so that chunks are small
         if item == 199 and broken.exists():
             raise ValueError("not yet")
         return item
@@ -90,7 +91,7 @@ def test_what_was_done_is_not_done_again(tmp_path: Path) -> None:
     broken.unlink()
     assert sorted(stream().run()) == list(range(200))
     again = len(ran.read_text().split()) - before
-    assert 1 <= again < 150
+    assert 1 <= again < 100
     assert not (tmp_path / "kept").exists()
 
 
