@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
-import dis
 import types
 from collections.abc import Callable, Collection
 from typing import Any
 
 from pypelinin.incremental.exceptions import FunctionUsesUndeclaredNonLocalsError
-from pypelinin.incremental.functions import codes_of, unwrapped
-
-_checked: dict[int, tuple[types.CodeType, tuple[str, ...]]] = {}
-"""By the id of a code object: the global names that it reads."""
-_READS = ("LOAD_GLOBAL", "LOAD_NAME")
-
-
-def global_names(code: types.CodeType) -> tuple[str, ...]:
-    """The global names that *code* reads, that of nested functions too, in order."""
-    known = _checked.get(id(code))
-    if known is None:
-        names = [
-            str(one.argval)
-            for inner in codes_of(code)
-            for one in dis.get_instructions(inner)
-            if one.opname in _READS and not hasattr(builtins, str(one.argval))
-        ]
-        known = _checked[id(code)] = (code, tuple(dict.fromkeys(names)))
-    return known[1]
+from pypelinin.incremental.functions import global_names, unwrapped
 
 
 def undeclared(function: Callable[..., Any], allowed: Collection[str] = ()) -> list[str]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pypelinin.errors import DefinitionError
+from pypelinin.graph.svg import Box, svg_of
 from pypelinin.incremental.enums import JobKind, JobOutcome
-from pypelinin.incremental.layers import Layers
 from pypelinin.incremental.watching import Watcher
 
 if TYPE_CHECKING:
@@ -124,43 +124,14 @@ def svg(graph: Graph, with_dot: bool | None = None) -> str:
     return done.stdout
 
 
-CHARACTER, HEIGHT, GAP_X, GAP_Y, MARGIN = 6.2, 20, 60, 12, 10
-
-
 def drawn(graph: Graph) -> str:
     """The picture as we draw it: a column for each step away from what depends on nothing."""
-    layers = Layers(graph.jobs, edges_of(graph)).ordered()
-    places: dict[str, tuple[float, float, float]] = {}
-    x, height = float(MARGIN), 0.0
-    for layer in layers:
-        width = max(len(label_of(job_id)) for job_id in layer) * CHARACTER + 12
-        for row, job_id in enumerate(layer):
-            places[job_id] = (x, MARGIN + row * (HEIGHT + GAP_Y), width)
-        height = max(height, len(layer) * (HEIGHT + GAP_Y))
-        x += width + GAP_X
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{max(x - GAP_X, 0) + MARGIN:.0f}" '
-        f'height="{height + 2 * MARGIN:.0f}" font-family="sans-serif" font-size="10">'
-    ]
-    for up, job_id in edges_of(graph):
-        (ux, uy, width), (jx, jy, _) = places[up], places[job_id]
-        start, end, half = ux + width, jx, HEIGHT / 2
-        middle = (start + end) / 2
-        lines.append(
-            f'<path d="M{start:.0f} {uy + half:.0f} C{middle:.0f} {uy + half:.0f} {middle:.0f} '
-            f'{jy + half:.0f} {end:.0f} {jy + half:.0f}" fill="none" stroke="#888"/>'
-        )
-    for job_id, (left, top, width) in places.items():
-        job = graph.jobs[job_id]
-        dashed = ' stroke-dasharray="4 2"' if job.kind is JobKind.Temp else ""
-        round_ = HEIGHT // 2 if job.kind is JobKind.Invariant else 3
-        lines.append(
-            f'<g><title>{escape(str(job))}</title><rect x="{left:.0f}" y="{top:.0f}" '
-            f'width="{width:.0f}" height="{HEIGHT}" rx="{round_}" fill="{colour_of(job)}" '
-            f'stroke="#444"{dashed}/><text x="{left + 6:.0f}" y="{top + 14:.0f}">'
-            f"{escape(label_of(job_id))}</text></g>"
-        )
-    return "\n".join([*lines, "</svg>", ""])
+    boxes = [
+        Box(job_id, label_of(job_id), str(job), colour_of(job),
+            dashed=job.kind is JobKind.Temp, round=job.kind is JobKind.Invariant)
+        for job_id, job in graph.jobs.items()
+    ]  # fmt: skip
+    return svg_of(boxes, list(edges_of(graph)))
 
 
 # --- what other libraries and people get --------------------------------------------------------

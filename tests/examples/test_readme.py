@@ -86,6 +86,19 @@ def test_the_examples_with_functions_run_as_shown(
     assert not done.stderr
 
 
+def test_the_results_that_are_kept_are_shown_twice(tmp_path: Path) -> None:
+    (code,) = (block for block in blocks("python") if block.startswith("# report.py\n"))
+    (tmp_path / "report.py").write_text(code, encoding="utf-8")
+    environ = {key: value for key, value in os.environ.items() if "PYPELININ" not in key}
+    for ran in (2, 0):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "report.py"],
+            cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.stdout.splitlines() == [f"{{'a': 2, 'rose': 2}} {ran} ran"], done.stderr
+        assert all(" INFO " in line for line in done.stderr.splitlines()), done.stderr
+
+
 def test_read_result_file_reads_what_the_example_leaves(tmp_path: Path) -> None:
     code = next(block for block in blocks("python") if "def read_result_file" in block)
     names: dict[str, object] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pypelinin.incremental.hashers import (
+from pypelinin.runtime.hashers import (
     ValuePlusHash,
     encoded,
     hash_bytes,
