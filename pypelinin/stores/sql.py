@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,7 @@ NAME_LENGTH_MAX = 200
 
 TABLE_NAME_LENGTH_MAX = 48
 MONITORING_ROWS_READ = 1000
+LOCK_LOOK_S = 0.01
 _CREATE_LOCK = 0x70797065  # any number, the same for all that create our tables
 _INSERTS: dict[str, Callable[[sa.Table], postgresql.Insert | sqlite.Insert]] = {
     "postgresql": postgresql.insert,
@@ -200,8 +202,7 @@ class SQLStore(KeyedStore):
         tables = (self._results, self._fences, self._monitoring)
         with self._engine.begin() as connection:
             if self._is_sqlite:
-                # Readers and the writer do not hold each other up; the file remembers it.
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                self._let_readers_beside_the_writer(connection)
             inspector = sa.inspect(connection)
             missing = [table for table in tables if not inspector.has_table(table.name)]
             if missing and not self._is_sqlite:
@@ -210,6 +211,20 @@ class SQLStore(KeyedStore):
             for table in missing:
                 connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
         self._tables_exist = True
+
+    def _let_readers_beside_the_writer(self, connection: Connection) -> None:
+        """Turn the write-ahead log on, which the file remembers. Of several that do this at once
+        SQLite refuses some without waiting for the lock, so the waiting is done here.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                return
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                    raise
+            time.sleep(LOCK_LOOK_S)
 
     @property
     def _is_sqlite(self) -> bool:

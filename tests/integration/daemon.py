@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pypelinin
+from pypelinin.cli.serve import start
 from pypelinin.config import Limits
 from pypelinin.errors import PypelininError
 
@@ -50,7 +51,7 @@ def main(role: str, text: str) -> None:
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s")
     make = {"router": router, "pipeliner": pipeliner, "broker": broker}[role]
     try:
-        make(options, Limits(**options["limits"])).start()
+        start(make(options, Limits(**options["limits"])))
     except PypelininError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

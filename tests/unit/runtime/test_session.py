@@ -68,7 +68,8 @@ def test_one_process_prepares_for_all_nurseries_of_a_key(sessions: Sessions, key
     until(lambda: len(calls(key)) == 3, "three preparations")
     assert [more for _, more in calls(key)] == ["", "a", "a,b"]
     (holder,) = {pid for pid, _ in calls(key)}
-    assert len(psutil.Process(holder).children()) == 3
+    # It is forked after the preparation that is told.
+    until(lambda: len(psutil.Process(holder).children()) == 3, "three nurseries")
     for control in controls:
         control.close()
 

@@ -203,3 +203,30 @@ def test_a_save_that_fails_in_the_middle_keeps_nothing(tmp_path: Path) -> None:
         assert store.load("p1") == {"a": 1}
         save(store, {"a": 3}, fence=1)
         assert store.load("p1") == {"a": 3}
+
+
+@needs_sqlalchemy
+def test_the_first_use_tries_again_while_another_sets_the_file_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several that turn the write-ahead log on at once, SQLite refuses one in some hundred
+    without waiting; here it refuses the first two.
+    """
+    import sqlalchemy as sa
+
+    from pypelinin.stores import SQLStore
+
+    execute, refused = sa.Connection.exec_driver_sql, []
+
+    def refuse_twice(connection: sa.Connection, statement: str) -> object:
+        if len(refused) < 2:
+            refused.append(statement)
+            locked = sqlite3.OperationalError("database is locked")
+            raise sa.exc.OperationalError(statement, None, locked)
+        return execute(connection, statement)
+
+    monkeypatch.setattr(sa.Connection, "exec_driver_sql", refuse_twice)
+    with SQLStore(f"sqlite:///{tmp_path}/results.db", timeout_s=20) as store:
+        save(store, {"x": 1})
+        assert store.load("p1") == {"x": 1}
+    assert refused == 2 * ["PRAGMA journal_mode=WAL"]

@@ -497,6 +497,6 @@ def test_a_project_in_a_container_is_named_by_its_place_outside(
 ) -> None:
     from pypelinin.incremental.jobs.shared import _name_of_history
 
-    monkeypatch.setenv("ANYSNAKE2_PROJECT_DIR", "/outside/work")
-    assert _name_of_history(Path("/project/.ppg/h")) == "/outside/work/.ppg/h"
+    monkeypatch.setenv("ANYSNAKE2_PROJECT_DIR", "/outside/study")
+    assert _name_of_history(Path("/project/.ppg/h")) == "/outside/study/.ppg/h"
     assert _name_of_history(Path("/projects/.ppg/h")) == "/projects/.ppg/h"
