@@ -82,6 +82,8 @@ class Result(NamedTuple):
     seconds: list[float]
     ran: int
     pool: list[float]
+    files: list[float]
+    """Seconds for the folders and files of all tasks that run, with nothing else."""
 
     @property
     def each_ms(self) -> float:
@@ -95,25 +97,44 @@ class Result(NamedTuple):
         pool = statistics.median(self.pool) / self.tasks * 1000
         bar = "" if self.case.bar_ms is None else f"{self.case.bar_ms:g}"
         missed = "missed" if self.is_missed else ""
+        files = f"{statistics.median(self.files) / self.tasks * 1000:.3f}"
         return (
             f"| {self.case.name} | {self.tasks:,} | {self.ran:,} | {self.each_ms:.3f} | {bar} | "
-            f"{pool:.3f} | {missed} |"
+            f"{pool:.3f} | {files} | {missed} |"
         )
 
 
-def measured(case: Case, count: int, runs: int, pool: ProcessPoolExecutor) -> Result:
-    result = Result(case, count, [], 0, [])
+def files_alone(place: Path, count: int) -> float:
+    """Seconds to make what a run leaves of *count* tasks: two folders and two files each.
+
+    ext4 looks through the inodes that were deleted in the last minutes for each that it gives,
+    which makes a file ten times as dear; so nothing is deleted before all is measured.
+    """
+    begin = time.perf_counter()
+    for number in range(count):
+        folder = place / f"Nothing({number})" / "0123456789abcdef"
+        folder.mkdir(parents=True)
+        for name in ("params.yaml", "result"):
+            (folder / name).write_bytes(b"x" * 100)
+    return time.perf_counter() - begin
+
+
+def measured(
+    case: Case, count: int, runs: int, pool: ProcessPoolExecutor, directory: Path
+) -> Result:
+    result = Result(case, count, [], 0, [], [])
     for number in range(runs):
         print(f"{case.name}: {number + 1}", file=sys.stderr)
-        with tempfile.TemporaryDirectory(prefix="tasks-", dir=Path.cwd()) as place:
-            runner = Runner(Path(place, "data"), Path(place, "log"), SLOTS)
-            if case.before is not None:
-                runner.run(case.before(count), raise_on_failure=True)
-            pipeline = case.timed(count)
-            begin = time.perf_counter()
-            runner.run(pipeline, raise_on_failure=True)
-            result.seconds.append(time.perf_counter() - begin)
-            result = result._replace(ran=len(runner.tasks_run))
+        place = Path(tempfile.mkdtemp(dir=directory))
+        runner = Runner(place / "data", place / "log", SLOTS)
+        if case.before is not None:
+            runner.run(case.before(count), raise_on_failure=True)
+        pipeline = case.timed(count)
+        begin = time.perf_counter()
+        runner.run(pipeline, raise_on_failure=True)
+        result.seconds.append(time.perf_counter() - begin)
+        result = result._replace(ran=len(runner.tasks_run))
+        result.files.append(files_alone(place / "alone", result.ran))
         begin = time.perf_counter()
         for future in [pool.submit(call, i) for i in range(count)]:
             future.result()
@@ -129,9 +150,10 @@ def page(results: Sequence[Result], runs: int) -> str:
         f"medians of {runs}. Milliseconds for each task of the pipeline, from `Runner.run` to "
         "its end: plan, slots, results, parameters and logs on the disk. The pool is a "
         f"`ProcessPoolExecutor({SLOTS})` that is warm, calls the same number of functions, and "
-        "keeps nothing.", "",
-        "| case | tasks | ran | ms a task | bar | pool, ms a call | |",
-        "|---|---|---|---|---|---|---|",
+        "keeps nothing. Files: the folders and files of the tasks that ran, made alone, in the "
+        "same place: what the disk takes of it.", "",
+        "| case | tasks | ran | ms a task | bar | pool, ms a call | files, ms a task | |",
+        "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     tail = ["", "Run it: `python -m benchmarks.tasks --check`.", ""]
     return "\n".join([*head, *(result.line() for result in results), *tail])
@@ -145,9 +167,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--write", type=Path, metavar="FILE", help="write the table to FILE")
     options = made.parse_args(arguments)
     logging.getLogger("pypelinin.tasks").addHandler(logging.NullHandler())
-    with ProcessPoolExecutor(SLOTS) as pool:
+    kept = tempfile.TemporaryDirectory(prefix="tasks-", dir=Path.cwd())
+    with kept as directory, ProcessPoolExecutor(SLOTS) as pool:
         list(pool.map(call, range(SLOTS * 10)))
-        results = [measured(case, options.tasks, options.runs, pool) for case in CASES]
+        results = [
+            measured(case, options.tasks, options.runs, pool, Path(directory)) for case in CASES
+        ]
     text = page(results, options.runs)
     print(text)
     if options.write:
