@@ -270,7 +270,7 @@ def _boxed(func: Function, *items: Any) -> tuple[Any]:
 
 def _each(result: Function, items: Iterable[Any]) -> None:
     for item in items:
-        if type(item) is Args:
+        if isinstance(item, Args):
             result(*item.args, **item.kwargs)
         else:
             result(item)

@@ -241,7 +241,7 @@ class Play:
 
         def step(item: Any) -> None:
             try:
-                if type(item) is Args:
+                if isinstance(item, Args):
                     given = function(*item.args, **item.kwargs)
                 else:
                     given = function(item)
@@ -250,7 +250,7 @@ class Play:
                 return
             if given is None:
                 return
-            if type(given) is Multiple:
+            if isinstance(given, Multiple):
                 self.several((number, index), stage.name, item, end, after, given)
             else:
                 after(given)
@@ -427,7 +427,7 @@ class Loop(End):
             self._play.fail(self._frame.name, self._state.first, error)
             return
         assert self._state.place is not None
-        if type(given) is Multiple:
+        if isinstance(given, Multiple):
             place, name, first = self._state.place, self._frame.name, self._state.first
             self._play.several(place, name, first, end, after, given)
         elif given is not None:
@@ -440,6 +440,6 @@ class Loop(End):
 
 def with_store(function: Callable[..., Any], store: Any, item: Any) -> Any:
     """What *function* returns for a store and an item."""
-    if type(item) is Args:
+    if isinstance(item, Args):
         return function(store, *item.args, **item.kwargs)
     return function(store, item)

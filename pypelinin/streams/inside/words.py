@@ -57,7 +57,7 @@ class Object:
 
 def items_of(given: Any) -> Iterator[Any]:
     """The items that a function meant with what it returned."""
-    if type(given) is Multiple:
+    if isinstance(given, Multiple):
         return (item for item in given.workList if item is not None)
     return iter(() if given is None else (given,))
 

@@ -129,6 +129,19 @@ def test_what_one_item_gave_is_handed_back_too_and_keeps_its_place() -> None:
     assert list(report.holes) == [1, 1]
 
 
+class Pair(Args):
+    """Args of a user's own."""
+
+
+class Several(Multiple):
+    """Multiple of a user's own."""
+
+
+def test_classes_made_from_the_words_mean_the_same() -> None:
+    program = jobs(lambda item: Several([Pair(item, 1), Pair(item, 2)]), lambda a, b: a * b)
+    assert items(played(program, chunk(3, 4))) == [3, 6, 4, 8]
+
+
 @pytest.mark.usefixtures("hurried")
 def test_who_runs_the_stream_hands_nothing_back() -> None:
     program = jobs(lambda item: Multiple([item, -item]))
