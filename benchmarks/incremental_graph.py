@@ -21,6 +21,8 @@ def main() -> None:
     module, jobs, way, leaf = (*sys.argv[1:4], *sys.argv[4:5], "")[:4]
     ppg = importlib.import_module(module)
     imported = time.perf_counter()
+    from pathlib import Path  # here, as loading it is part of what the libraries cost
+
     os.makedirs("out", exist_ok=True)
     ours = module.startswith("pypelinin")
     ppg.new(run_mode=ppg.RunMode.NONINTERACTIVE, cores=2)
@@ -28,14 +30,14 @@ def main() -> None:
     if way == "forks" and ours:
         options["isolate"] = True  # the other one always forks
 
-    def write(path):  # type: ignore[no-untyped-def]
+    def write(path: Path) -> None:
         path.write_text(path.name)
 
-    def write_leaf(path, leaf=leaf):  # type: ignore[no-untyped-def]
+    def write_leaf(path: Path, leaf: str = leaf) -> None:
         path.write_text(f"{path.name} {leaf}")
 
     width = max(int(jobs) // LAYERS, 1)
-    made: list = []  # type: ignore[type-arg]
+    made: list[object] = []
     for i in range(int(jobs)):
         function = write_leaf if i == int(jobs) - 1 else write
         job = ppg.FileGeneratingJob(f"out/{i}", function, **options)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.cluster import SLOTS, Cluster, pss_bytes, run, scratch_directory
@@ -133,7 +134,7 @@ class Latency(Warm):
     def ours(self, bench: Bench) -> list[float]:
         pipelines = [[unlinked(1).pipeline()] for _ in range(self._pipelines)]
         before_us = fdatasync_us(bench.directory)
-        seconds = [timed(lambda p=p: run(bench.manager, p)) for p in pipelines]  # type: ignore[misc]
+        seconds = [timed(partial(run, bench.manager, p)) for p in pipelines]
         return [*percentiles_ms(seconds), min(before_us, fdatasync_us(bench.directory))]
 
     def pool(self, bench: Bench) -> list[float]:

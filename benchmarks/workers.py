@@ -6,7 +6,7 @@ __all__ = ["Noop", "Nothing"]
 
 
 class Noop:
-    def process(self, data: object) -> None:  # noqa: ARG002
+    def process(self, data: object) -> None:  # noqa: ARG002 - every process() gets it
         return None
 
 

@@ -23,7 +23,7 @@ from pypelinin.runtime.capacity import cores_here
 __all__ = ["PypelininBackend"]
 
 
-class PypelininBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
+class PypelininBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # untyped
     """Batches of joblib's calls as calls of an `Executor`; the arguments are Executor's."""
 
     supports_retrieve_callback = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -98,10 +98,9 @@ def tell(manager: PipelineManager, pipelines: Sequence[Pipeline], as_json: bool)
         return
     for pipeline in pipelines:
         click.echo(f"{pipeline.id} {pipeline.state} {documents.span(pipeline.duration or 0.0)}")
-    failed = [pipeline for pipeline in pipelines if pipeline.error is not None]
-    for pipeline in failed[:FAILURES_SHOWN]:
-        failure: dict[str, Any] = documents.failure(pipeline.error)  # type: ignore[arg-type]
-        text = queries.failure_text(pipeline.error_job, failure)
+    failed = [(pipeline, pipeline.error) for pipeline in pipelines if pipeline.error is not None]
+    for pipeline, error in failed[:FAILURES_SHOWN]:
+        text = queries.failure_text(pipeline.error_job, documents.failure(error))
         click.echo(f"\nrun {pipeline.id}, {text}", err=True)
     if len(failed) > FAILURES_SHOWN:
         more = len(failed) - FAILURES_SHOWN

@@ -107,7 +107,7 @@ def _host(place: str, line: str) -> Host:
         if not value:
             raise _wrong(place, line, f"{key} is {wanted}, not {text!r}")
         values[key] = value
-    return Host(name, **values)  # type: ignore[arg-type]
+    return Host(name, **values)  # type: ignore[arg-type]  # PROPERTIES reads them
 
 
 def _number(text: str, most: int) -> int:

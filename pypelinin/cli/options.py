@@ -11,6 +11,7 @@ import click
 from pypelinin.cli.which import Reach
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 
 
 class Verb(click.Command):
@@ -48,7 +49,7 @@ keys_option = click.option(
 )
 
 
-def reach(function: F) -> F:
+def reach(function: Callable[..., R]) -> Callable[..., R]:
     """--api, --access, --deadline and --quiet, given to the command as one `Reach`."""
 
     @click.option("--api", metavar="tcp://HOST:PORT", help="The Router to speak to.")
@@ -62,10 +63,10 @@ def reach(function: F) -> F:
     def with_reach(
         *arguments: Any, api: str | None, access: str | None, deadline: float | None, quiet: bool,
         **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> R:  # fmt: skip
         return function(*arguments, reach=Reach(api, deadline, quiet, access), **options)
 
-    return with_reach  # type: ignore[return-value]
+    return with_reach
 
 
 json_option = click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from pypelinin.client.requests import Port, Requests
 from pypelinin.client.results import Outcome
@@ -93,15 +94,13 @@ class Conversation(Requests):
         for status in news:  # all of it was told before, unless a Router died in between
             known = self._client.outcomes.get(status.run)
             if known is not None and self._taken_of.get(status.run, 0) + len(known) < status.jobs:
-                number = self._send(lambda n, run=status.run: messages.GetResults(n, run))  # type: ignore[misc]
+                number = self._send(partial(messages.GetResults, run=status.run))
                 self._fetching[number] = status.run
         for number in [n for n in self._fetching if n in self._client.answers]:
             run = self._fetching.pop(number)
             following = self._taken(number, messages.Results).next
             if following >= 0 and run in self._client.outcomes:
-                more = self._send(
-                    lambda n, run=run, first=following: messages.GetResults(n, run, first)  # type: ignore[misc]
-                )
+                more = self._send(partial(messages.GetResults, run=run, first=following))
                 self._fetching[more] = run
 
     def take_outcomes(self) -> Iterator[tuple[str, dict[int, Outcome]]]:
@@ -122,7 +121,7 @@ class Conversation(Requests):
     def release_results(self, runs: Iterable[str], *, wait: bool = False) -> None:
         """Say that nobody will ask for the results of these any more."""
         named = tuple(runs)
-        make = lambda n: messages.ReleaseResults(n, named)  # noqa: E731
+        make = partial(messages.ReleaseResults, runs=named)
         if not named:
             return
         if wait:

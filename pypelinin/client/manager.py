@@ -298,8 +298,7 @@ class PipelineManager(LogRequests):
         run = str(pipeline.id)
         known = self._client.outcomes.setdefault(run, {})
         until = None if timeout is None else time.monotonic() + timeout
-        ended = lambda: number in known or pipeline.finished_at is not None  # noqa: E731
-        self._drive(ended, until, poll_s=POLL_S)
+        self._drive(lambda: number in known or pipeline.finished_at is not None, until, POLL_S)
         if number not in known and pipeline.finished_at is not None:
             self._fetch(run)
         if number not in known:
@@ -324,7 +323,7 @@ class PipelineManager(LogRequests):
         self._client.follow([run])
         first = 0
         while first >= 0:
-            ask = lambda n, first=first: messages.GetResults(n, run, first)  # noqa: E731
+            ask = partial(messages.GetResults, run=run, first=first)
             first = self._ask(ask, messages.Results).next
 
     def _give_source(self, pipeline: Pipeline) -> None:
@@ -356,7 +355,7 @@ class PipelineManager(LogRequests):
         runs = ids_of(pipelines)
         for i in range(0, len(runs), BATCH_ROWS_MAX):
             some = tuple(runs[i : i + BATCH_ROWS_MAX])
-            ask = lambda n, some=some: messages.Cancel(n, some, running)  # noqa: E731
+            ask = partial(messages.Cancel, runs=some, running=running)
             answer = self._ask(ask, messages.Status)
             self._all_known(some, answer)
 
@@ -446,12 +445,11 @@ class PipelineManager(LogRequests):
         while batch is not None or outstanding:
             while batch is not None and len(outstanding) < MESSAGES_AT_ONCE:
                 runs, places, blobs = batch
-                number = self._send(
-                    lambda n, places=places, blobs=blobs: messages.AddPipeline(  # type: ignore[misc]
-                        n, True, queue_anyway, places, blobs, follow
-                    )
-                )
-                outstanding[number] = runs
+                ask = partial(
+                    messages.AddPipeline, watch=True, queue_anyway=queue_anyway, places=places,
+                    blobs=blobs, follow=follow,
+                )  # fmt: skip
+                outstanding[self._send(ask)] = runs
                 batch = next(batches, None)
             self._drive(lambda: any(n in self._client.answers for n in outstanding), None)
             for number in [n for n in outstanding if n in self._client.answers]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from pypelinin.client.described import rebuilt
 from pypelinin.client.requests import Requests
@@ -61,7 +62,7 @@ class Operations(Requests):
         found: list[RunStatus] = []
         for i in range(0, len(runs), BATCH_ROWS_MAX):
             some = tuple(runs[i : i + BATCH_ROWS_MAX])
-            ask = lambda n, some=some: messages.PauseRuns(n, some, paused)  # noqa: E731
+            ask = partial(messages.PauseRuns, runs=some, paused=paused)
             answer = self._ask(ask, messages.Status)
             self._all_known(some, answer)
             found += answer.runs

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pypelinin.cluster.events import Malformed, Received, Send
 from pypelinin.cluster.member import ROUTER, Reconnect
@@ -185,7 +186,7 @@ class Client:
         commands: list[Command] = []
         for i in range(0, len(chosen), BATCH_ROWS_MAX):
             runs = tuple(chosen[i : i + BATCH_ROWS_MAX])
-            number, sends = self.request(lambda n, runs=runs: GetStatus(n, runs, True), now)  # type: ignore[misc]
+            number, sends = self.request(partial(GetStatus, runs=runs, watch=True), now)
             self._polls.add(number)
             commands += sends
         return commands

@@ -10,7 +10,7 @@ from pypelinin.cluster.amounts import weight
 from pypelinin.cluster.bench import Bench
 from pypelinin.cluster.ledger import Ledger
 from pypelinin.cluster.sharing import OthersChanged, Share, Shared
-from pypelinin.machine import Command, Event
+from pypelinin.machine import Event
 from pypelinin.wire.definitions import Capacity
 
 LINGER_S = 1.0
@@ -51,7 +51,7 @@ class Participant:
         elif isinstance(event, OthersChanged):
             self._stirred = True
 
-    def due(self, now: float) -> list[Command]:
+    def due(self, now: float) -> list[Share]:
         """Call when all that could begin has begun."""
         if not self._shares or self._waits:
             return []

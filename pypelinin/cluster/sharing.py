@@ -286,7 +286,10 @@ def from_plain(found: Mapping[str, object]) -> Claim:
     numbers = {name: found[name] for name in _WHOLE}
     if not all(type(n) is int and n >= 0 for n in (*numbers.values(), *asks.values())):
         raise ValueError("what is claimed are numbers from 0 on")
-    times = {name: float(found[name]) for name in _TIMES}  # type: ignore[arg-type]
+    times = {name: float(found[name]) for name in _TIMES}  # type: ignore[arg-type]  # or it raises
     indices = {str(name): tuple(map(int, listed)) for name, listed in devices.items()}
     bound = tuple(map(int, cpus))
-    return Claim(devices=indices, asks=asks, cpus=bound, **numbers, **times)  # type: ignore[arg-type]
+    return Claim(
+        devices=indices, asks=asks, cpus=bound,
+        **numbers, **times,  # type: ignore[arg-type]  # looked at above
+    )  # fmt: skip

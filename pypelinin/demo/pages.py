@@ -124,7 +124,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {".html": "text/html; charset=utf-8", "": "application/octet-stream"}  # noqa: RUF012
+    extensions_map = {  # noqa: RUF012 - as its base has it
+        ".html": "text/html; charset=utf-8", "": "application/octet-stream",
+    }  # fmt: skip
     timeout = 10
 
     def log_message(self, format: str, *arguments: Any) -> None:

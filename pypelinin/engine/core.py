@@ -125,11 +125,11 @@ class Core:
 
     def _decide(self, job: Entry) -> None:
         """WAITING: does it run, rest, or stand?"""
-        raise NotImplementedError
+        raise NotImplementedError  # Deciding does
 
     def _start(self, job: Entry) -> None:
         """WANTED: hand it out if all is there and nobody is in the way."""
-        raise NotImplementedError
+        raise NotImplementedError  # Deciding does
 
     def _look(self, job: Entry) -> None:
         state = job.state

@@ -5,6 +5,8 @@ Sets of a job's outputs are ints, one bit each. An edge is `(upstream, outputs, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pypelinin.engine.table import BLOCKED, DORMANT, FAILED, IDLE, OPEN, READY, UNUSED, WANTED
 from pypelinin.graph.declared import Declared, Record
 from pypelinin.graph.fingerprint import Fingerprint, Tags, canonical, digest, same
@@ -216,7 +218,7 @@ def repeatable_by_declaration(entry: Entry) -> bool:
     return _can_repeat(entry, lambda up, mask: up.eager and not mask & ~up.kept)
 
 
-def _can_repeat(entry: Entry, stands) -> bool:  # type: ignore[no-untyped-def]
+def _can_repeat(entry: Entry, stands: Callable[[Entry, int], bool]) -> bool:
     stack, seen = [entry], {entry}
     while stack:
         job = stack.pop()

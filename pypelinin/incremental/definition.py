@@ -284,15 +284,15 @@ class Graph:
 
     def run(self, *args: Any, **options: Any) -> dict[str, RecordedJobOutcome]:
         """See `graph.PyPipeGraph`."""
-        raise NotImplementedError
+        raise NotImplementedError  # that class has them
 
     def run_for_these(self, jobs: Any, *args: Any, **options: Any) -> dict[str, RecordedJobOutcome]:
         """See `graph.PyPipeGraph`."""
-        raise NotImplementedError
+        raise NotImplementedError  # that class has them
 
     def dump_subgraph_for_debug(self, jobs: Iterable[Job | str] | None = None) -> Path:
         """See `graph.PyPipeGraph`."""
-        raise NotImplementedError
+        raise NotImplementedError  # that class has them
 
     def add_edge(self, upstream: Job, job: Job) -> None:
         """The same as `job.depends_on(upstream)`."""

@@ -63,11 +63,11 @@ class Hands:
 
     def renew(self) -> None:
         """There are more jobs, or more is loaded, than there was at the last submit."""
-        raise NotImplementedError
+        raise NotImplementedError  # local and far ones differ
 
     def call_of(self, one: HandOut) -> tuple[Any, Sequence[Piece], str]:
         """(function, packed arguments, session) for a one."""
-        raise NotImplementedError
+        raise NotImplementedError  # local and far ones differ
 
     def new_run(self) -> str:
         """The id that the next batch will have, so that it can be written down before."""

@@ -322,7 +322,9 @@ def captured(name: str) -> Iterator[Printed]:
         os.close(fd)
     former = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (
-        open(fd, "w", errors="backslashreplace", closefd=False, buffering=buffering)  # noqa: SIM115 - they stay open
+        open(  # noqa: SIM115 - they stay open
+            fd, "w", errors="backslashreplace", closefd=False, buffering=buffering
+        )
         for fd, buffering in ((1, -1), (2, 1))
     )
     try:

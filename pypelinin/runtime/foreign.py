@@ -220,4 +220,4 @@ def as_engine(engine: object) -> Executor:
             f"An engine is a concurrent.futures.Executor, not {engine!r}: it needs "
             "submit(function, *args) that returns a Future."
         )
-    return engine  # type: ignore[return-value]
+    return engine  # type: ignore[return-value]  # what has submit() is one

@@ -206,9 +206,10 @@ def _captured(function: object) -> Iterator[tuple[str, object]]:
             yield f"the variable {name!r} of the function around it", cell.cell_contents
         except ValueError:
             continue
+    around = getattr(function, "__globals__", None) or {}
     for name in code.co_names:
-        if name in function.__globals__:  # type: ignore[attr-defined]
-            yield f"the global variable {name!r}", function.__globals__[name]  # type: ignore[attr-defined]
+        if name in around:
+            yield f"the global variable {name!r}", around[name]
     for value in getattr(function, "__defaults__", None) or ():
         yield "a default argument", value
 
@@ -227,8 +228,8 @@ def _state(function: object) -> list[object] | None:
         kind = type(value)
         if kind is FunctionType:
             stack += (captured for _, captured in _captured(value))
-        elif kind is functools.partial:
-            stack += (value.func, *value.args, *value.keywords.values())  # type: ignore[attr-defined]
+        elif type(value) is functools.partial:
+            stack += (value.func, *value.args, *value.keywords.values())
         elif kind is tuple or kind is frozenset:
             stack.extend(cast("tuple[object, ...]", value))
         elif not isinstance(value, _CONSTANTS):
@@ -248,7 +249,7 @@ def _culprit(function: object) -> str:
         try:
             cloudpickle.dumps(value)
         except Exception as error:
-            code = function.__code__  # type: ignore[attr-defined]
+            code = function.__code__  # type: ignore[attr-defined]  # what captures has it
             return (
                 f"it uses {name} ({type(value).__name__}) at {code.co_filename}:"
                 f"{_line(code, name)}: {error}."
@@ -265,8 +266,8 @@ def _line(code: Any, name: str) -> int:
         starts = step.starts_line
         if starts is not None and not isinstance(starts, bool):
             line = starts
-        elif getattr(step, "line_number", None):
-            line = step.line_number  # type: ignore[attr-defined]
+        else:  # Python 3.13 says it for each step
+            line = getattr(step, "line_number", None) or line
         if isinstance(step.argval, str) and repr(step.argval) in name:
             return line
     return int(code.co_firstlineno)

@@ -23,7 +23,7 @@ class _Guest(Slot):
     """Writes its outcomes into a list; nobody takes jobs back from it."""
 
     def __init__(self) -> None:
-        super().__init__(self, -1)  # type: ignore[arg-type]
+        super().__init__(self, -1)  # type: ignore[arg-type]  # it is its own socket
         self.written: list[bytes] = []
 
     def sendall(self, data: bytes) -> None:

@@ -276,15 +276,18 @@ def checked_devices(resources: Mapping[str, int | Sequence[int]]) -> dict[str, t
     for name, given in resources.items():
         checked_resource(name)
         indices = range(given) if type(given) is int and 0 <= given <= SLOTS_MAX else given
-        whole = isinstance(indices, (range, list, tuple)) and len(indices) <= SLOTS_MAX
-        if not whole or not all(type(i) is int and i >= 0 for i in indices):  # type: ignore[union-attr]
+        if (
+            not isinstance(indices, (range, list, tuple))
+            or len(indices) > SLOTS_MAX
+            or not all(type(i) is int and i >= 0 for i in indices)
+        ):
             raise DefinitionError(
                 f"A resource is a count or a list of indices, not {name}={given!r}.",
                 remedy="Write resources={'gpu': 2} or resources={'gpu': [0, 3]}.",
             )
-        if len(set(indices)) != len(indices):  # type: ignore[arg-type]
+        if len(set(indices)) != len(indices):
             raise DefinitionError(f"{name} names an index twice: {given!r}.")
-        found[name] = tuple(indices)  # type: ignore[arg-type]
+        found[name] = tuple(indices)
     return {name: indices for name, indices in found.items() if indices}
 
 

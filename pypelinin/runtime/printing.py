@@ -74,7 +74,8 @@ class Witness:
         err = io.TextIOWrapper(
             Raw(2, self.marks), "utf-8", "backslashreplace", write_through=True
         )  # fmt: skip
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = out, err  # type: ignore[misc]
+        sys.stdout, sys.stderr = out, err
+        sys.__stdout__, sys.__stderr__ = out, err  # type: ignore[misc]  # typeshed has them final
         faulthandler.enable(2, all_threads=False)
         self._flush = out.flush
         self._ends = (0, 0)

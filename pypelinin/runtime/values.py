@@ -30,15 +30,15 @@ def is_plain(value: object, depth: int = 0) -> bool:
     """Whether msgpack gives exactly this value back (a tuple would return as a list)."""
     kind = type(value)
     if kind in _LEAVES:
-        return kind is not int or -_INT_MAX <= value < _INT_MAX  # type: ignore[operator]
+        return kind is not int or -_INT_MAX <= value < _INT_MAX  # type: ignore[operator]  # int
     if depth > 50:
         return False
     if kind is list:
-        return all(is_plain(item, depth + 1) for item in value)  # type: ignore[attr-defined]
+        return all(is_plain(one, depth + 1) for one in value)  # type: ignore[attr-defined]  # list
     if kind is dict:
         return all(
             type(key) is str and is_plain(item, depth + 1)
-            for key, item in value.items()  # type: ignore[attr-defined]
+            for key, item in value.items()  # type: ignore[attr-defined]  # dict
         )
     return False
 

@@ -48,7 +48,9 @@ class RunLog:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         path = os.path.join(directory, LOG)
-        self._file = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - closed by __exit__
+        self._file = open(  # noqa: SIM115 - closed by __exit__
+            path, "a", encoding="utf-8", errors="backslashreplace"
+        )
         self._flushed_at = 0.0
         self._second = (0, "")
         self._console: logging.Handler | None = None

@@ -123,7 +123,7 @@ def _parsed(text: str, source: str) -> Any:
         )
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # untyped
         """Takes the tuples that the original wrote, too."""
 
     Loader.add_constructor(

@@ -95,7 +95,7 @@ _hello = Broker._hello
 
 
 def _hello_without_lots(broker: Broker, number: int) -> Record:
-    return replace(_hello(broker, number), held=Blobs())  # type: ignore[type-var]
+    return replace(_hello(broker, number), held=Blobs())
 
 
 _begin = Router.begin

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from pypelinin.cluster.client import Client, Expired
 from pypelinin.testing.history import demand
 from pypelinin.testing.processes import MemberProcess
@@ -110,8 +113,8 @@ class ClientProcess(MemberProcess):
         watch = self.world.random.random() < 0.7
         return self._ask(lambda n: AddPipeline(n, watch, True, places, blobs))
 
-    def _ask(self, make: object) -> int:
-        number, commands = self.machine.request(make, self.now)  # type: ignore[arg-type]
+    def _ask(self, make: Callable[[int], Record]) -> int:
+        number, commands = self.machine.request(make, self.now)
         for command in commands:
             self.perform(command)
         return number
@@ -122,8 +125,7 @@ class ClientProcess(MemberProcess):
             due = script.cancel_at is not None and script.cancel_at <= self.world.timeline.now
             if due and whole and not script.cancelled:
                 script.cancelled = True
-                run = script.id
-                number = self._ask(lambda n, run=run: Cancel(n, (run,)))
+                number = self._ask(partial(Cancel, runs=(script.id,)))
                 self._cancelling[number] = script
 
     def _pause(self) -> None:
@@ -136,9 +138,9 @@ class ClientProcess(MemberProcess):
                 script.wished.append(False)  # what was asked before came late
             asked = any(script is other for other in self._pausing.values())
             if script.wished and not asked:
-                paused, run = script.wished[0], script.id
+                paused = script.wished[0]
                 if (script.pause_at if paused else script.resume_at) <= now:
-                    ask = lambda n, run=run, paused=paused: PauseRuns(n, (run,), paused)  # noqa: E731
+                    ask = partial(PauseRuns, runs=(script.id,), paused=paused)
                     self._pausing[self._ask(ask)] = script
 
     def _drain(self) -> None:

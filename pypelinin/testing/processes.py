@@ -75,7 +75,7 @@ class Process:
         return f"{self.name}/{self.life}".ljust(32, "-")
 
     def machine_of_life(self) -> _Machine:
-        raise NotImplementedError
+        raise NotImplementedError  # each role has its own
 
     def start(self) -> None:
         self.life += 1
@@ -106,7 +106,7 @@ class Process:
             self._plan_turn()
 
     def perform(self, command: Command) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each role has its own
 
     # --- turns -------------------------------------------------------------------------
 

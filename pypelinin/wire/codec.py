@@ -19,7 +19,7 @@ import types
 import typing
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgpack
 
@@ -54,9 +54,11 @@ class Blobs(tuple[bytes, ...]):
 
 
 class Record:
-    """Base of everything with a schema."""
+    """Base of everything with a schema: each is a dataclass."""
 
     __slots__ = ()
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
 
 R = TypeVar("R", bound=Record)
@@ -85,7 +87,7 @@ def _schema(cls: type[Record]) -> _Schema:
     found = _schemas.get(cls)
     if found is None:
         hints = typing.get_type_hints(cls)
-        fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every Record is a dataclass
+        fields = dataclasses.fields(cls)
         kinds = [hints[field.name] for field in fields]
         known: dict[str, Any] = {
             "cls": cls,

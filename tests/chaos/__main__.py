@@ -47,7 +47,7 @@ class Chaos:
     def pipeline(self) -> Pipeline:
         """Layers of a few jobs, each after some of the layer before."""
         chance = self.chance
-        pairs: list[tuple[object, object]] = []
+        pairs: list[tuple[Job, Job | None]] = []
         before: list[Job] = []
         for layer in range(chance.randrange(1, 4)):
             jobs = [self.job(f"{layer} {n}") for n in range(chance.randrange(1, 4))]
@@ -55,7 +55,7 @@ class Chaos:
             pairs += [(up, chance.choice(jobs)) for up in before]
             before = jobs
             self.jobs += len(jobs)
-        return Pipeline(pairs)  # type: ignore[arg-type]
+        return Pipeline(pairs)
 
     def job(self, name: str) -> Job:
         if self.chance.random() < 0.5:

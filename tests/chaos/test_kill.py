@@ -87,7 +87,7 @@ def test_the_same_while_every_daemon_is_killed(
         manager.wait(timeout=60)
         all_done(pipelines + long)
         # its first life may have ended before it was back at the new Router
-        lives = lambda: cluster.log("broker-1").split("started with")[1:]  # noqa: E731
+        lives = lambda: cluster.log("broker-1").split("started with")[1:]  # noqa: E731 - one line
         until(lambda: len(lives()) == 2 and "Joined" in lives()[1], "its second life")
     history = History(cluster.journal)
     history.recorded_once(3 * count + 4)

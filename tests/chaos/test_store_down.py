@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_a_store_that_comes_back_gets_each_result_with_the_same_fence(
         Pipeline({Job("Note"): Job("Note", name="then")}, data={"log": str(log)}) for _ in range(4)
     ]
     manager.start_all(pipelines)
-    tries = lambda: notes(tmp_path / "tries")  # noqa: E731
+    tries = partial(notes, tmp_path / "tries")
     until(lambda: len(tries()) >= 8, "each saved twice")
     assert [manager.status(pipeline).done for pipeline in pipelines] == [0] * 4
     (tmp_path / "down").unlink()

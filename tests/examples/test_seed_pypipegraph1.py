@@ -56,7 +56,7 @@ def test_thirty_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     jobA = pypipegraph.FileGeneratingJob(output_filenameA, do_the_work)
     output_filenameB = "sampleB.txt"
 
-    def do_the_work() -> None:  # type: ignore[no-redef]
+    def do_the_work() -> None:  # type: ignore[no-redef]  # as it stands there
         with open(output_filenameB, "w") as op, open(output_filenameA) as source:
             op.write(source.read() + ", once again")
 
@@ -372,7 +372,6 @@ def count_and_return(value: int) -> int:
 
 
 def test_a_cached_job_calculates_once_and_only_for_others() -> None:
-    pytest.importorskip("pypelinin.incremental.jobs.cached")
     table = Table()
 
     def define(needed: bool, text: str = "") -> None:
@@ -395,8 +394,6 @@ def test_a_cached_job_calculates_once_and_only_for_others() -> None:
 
 def test_the_plot_can_be_fiddled_with_and_nothing_is_calculated_again() -> None:
     # Mended: pyggplot and pydataframe are no more; a plot is what can render itself.
-    pytest.importorskip("pypelinin.incremental.jobs.plots")
-
     class Plot:
         def __init__(self, text: str) -> None:
             self.text = text

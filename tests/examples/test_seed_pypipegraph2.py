@@ -209,7 +209,7 @@ class Genome:
 
 
 def test_data_is_loaded_into_the_current_process_and_let_go() -> None:
-    genome, table = Genome(), {}  # type: ignore[var-annotated]
+    genome, table = Genome(), {}
 
     def load() -> str:
         table["data"] = "loaded"
@@ -219,7 +219,7 @@ def test_data_is_loaded_into_the_current_process_and_let_go() -> None:
     attribute = ppg2.AttributeLoadingJob("attribute", genome, "sequence", lambda: "ACGT")
 
     def use(path: Path) -> None:
-        path.write_text(table["data"] + genome.sequence)  # type: ignore[attr-defined]
+        path.write_text(table["data"] + genome.sequence)  # type: ignore[attr-defined]  # loaded
 
     job = ppg2.FileGeneratingJob("used.txt", use, allowed_non_locals=["table", "genome"])
     job.depends_on(data, attribute)

@@ -321,4 +321,4 @@ def test_what_no_node_can_hold_is_refused() -> None:
     with LocalRunner(slots=2) as runner:
         for needs in ({"cores": 3}, {"memory": "9999 TB"}, {"resources": {"tape": 1}}):
             with pytest.raises(Impossible, match="No node could ever run"):
-                runner.start(Pipeline([Job(mine)], **needs))  # type: ignore[arg-type]
+                runner.start(Pipeline([Job(mine)], **needs))

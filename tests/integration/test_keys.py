@@ -16,6 +16,7 @@ import types
 import typing
 from array import array
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,7 @@ def minimal(hint: Any, number: int) -> Any:
 
 def instance(kind: type[Record], number: int) -> Record:
     hints = typing.get_type_hints(kind)
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    fields = dataclasses.fields(kind)
     return kind(*(minimal(hints[field.name], number) for field in fields))
 
 
@@ -366,7 +367,7 @@ def test_who_listens_to_the_broadcast_hears_nothing_more(keyed: Keyed, tmp_path:
             listener.connect(cluster.broadcast)
         manager = cluster.manager()
         for listener in heard.values():
-            until(lambda at=listener: spoken(manager, at), "a broadcast")  # type: ignore[misc]
+            until(partial(spoken, manager, listener), "a broadcast")
         revoke(keyed.directory, "erin")
         until(lambda: "erin" in removed(cluster), "the end of the key")
         drain(heard["frank"])

@@ -84,7 +84,7 @@ def test_jobs_of_a_drained_broker_go_elsewhere(bare: RealCluster, tmp_path: Path
     assert (nodes[first].state, nodes[first].why) == ("draining", "to be mended")
     bare.kill("router")
     bare.restart("router")
-    known = lambda: {node.name: node.why for node in manager.cluster().nodes}  # noqa: E731
+    known = lambda: {node.name: node.why for node in manager.cluster().nodes}  # noqa: E731 - short
     until(lambda: known().get(first) == "to be mended", "the Broker tells the new Router")
     manager.undrain([first])
     until(lambda: all(n.state == "up" for n in bare.nodes("broker")), "it takes jobs again")

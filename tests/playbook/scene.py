@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pypelinin.cluster.events import Committed, Received, Send, SendAfter, Write
 from pypelinin.cluster.link import Link
@@ -71,16 +72,16 @@ def _is_value(data: bytes) -> bool:
     return True
 
 
-def wide(count: int, worker: str = "A", **options: object) -> Pipeline:
+def wide(count: int, worker: str = "A", **options: Any) -> Pipeline:
     """*count* jobs that wait for nothing."""
     jobs = [Job(worker, name=f"{worker}{i}") for i in range(count)]
-    return Pipeline({tuple(jobs): None}, **options)  # type: ignore[arg-type]
+    return Pipeline({tuple(jobs): None}, **options)
 
 
-def chain(*workers: str, **options: object) -> Pipeline:
+def chain(*workers: str, **options: Any) -> Pipeline:
     jobs = [Job(worker) for worker in workers]
     pairs = list(zip(jobs, [*jobs[1:], None], strict=True))
-    return Pipeline(pairs, **options)  # type: ignore[arg-type]
+    return Pipeline(pairs, **options)
 
 
 def submission(
@@ -172,8 +173,8 @@ class Scene:
         self.commit()
         return self.mail(peer)[0]
 
-    def submit(self, pipeline: Pipeline, number: int = 1, **options: object) -> None:
-        self.ask(submission(pipeline, number, **options))  # type: ignore[arg-type]
+    def submit(self, pipeline: Pipeline, number: int = 1, **options: Any) -> None:
+        self.ask(submission(pipeline, number, **options))
 
     def restarted(self, rows: int | None = None) -> Scene:
         """Another Router on the first *rows* rows (all of them) of this journal."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pypelinin.cluster.dispatch import Dispatch
@@ -167,10 +169,10 @@ def line_of(scene: Scene, *, jobs: int = 4, slots: int = 1, **options: object) -
     return node, node.next_lot()
 
 
-def line(jobs: int, **options: object) -> Pipeline:
+def line(jobs: int, **options: Any) -> Pipeline:
     named = [Job("A", name=f"A{i}") for i in range(jobs)]
     pairs = list(zip(named, [*named[1:], None], strict=True))
-    return Pipeline(pairs, **options)  # type: ignore[arg-type]
+    return Pipeline(pairs, **options)
 
 
 def now_states(scene: Scene, run: int = 1) -> bytes:

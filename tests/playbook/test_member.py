@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pypelinin.cluster.events import Say, Send
@@ -44,11 +46,11 @@ def hellos(commands: list[Command]) -> list[int]:
     return [m.hello for m in sent(commands) if isinstance(m, JoinPipeliner)]
 
 
-def joined(member: Member, now: float = 0.0, **more: object) -> Link:
+def joined(member: Member, now: float = 0.0, **more: Any) -> Link:
     """Says hello, is welcomed; returns the Router's side of the link."""
     member.leave(now)
     (hello,) = hellos(member.tick(now))
-    told, _ = member.receive(Envelope(welcome(hello, **more)), now)  # type: ignore[arg-type]
+    told, _ = member.receive(Envelope(welcome(hello, **more)), now)
     assert told is not None
     member.check()
     return Link(100 + hello, 0.2)

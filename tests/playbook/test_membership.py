@@ -6,7 +6,7 @@ import pytest
 
 from pypelinin.cluster.membership import VERSION_CHARACTERS_MAX
 from pypelinin.graph import states
-from pypelinin.wire.codec import pack_record
+from pypelinin.wire.codec import Blobs, pack_record
 from pypelinin.wire.definitions import Capacity, Kind, Terms
 from pypelinin.wire.messages import JoinBroker, Wait
 from tests.playbook.scene import Node, Scene, wide
@@ -70,7 +70,7 @@ def test_needs_of_lots_are_counted_once_when_a_node_joins_again(scene: Scene) ->
 
 def test_what_a_member_says_of_its_version_is_kept_within_bounds(scene: Scene) -> None:
     hello = JoinBroker(
-        "node", "i", Capacity(1), Capacity(1), 0, ("A",), {}, 1, (),  # type: ignore[arg-type]
+        "node", "i", Capacity(1), Capacity(1), 0, ("A",), {}, 1, Blobs(),
         version="9" * 1000,
     )  # fmt: skip
     scene.ask(hello, b"node")
@@ -89,7 +89,7 @@ def test_two_nodes_of_one_name_are_told_so(scene: Scene) -> None:
         ("A",),
         {},
         1,
-        (),  # type: ignore[arg-type]
+        Blobs(),
     )
     scene.ask(other, b"other")
     (answer,) = [e.message for e in scene.envelopes(b"other") if isinstance(e.message, Wait)]

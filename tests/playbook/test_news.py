@@ -6,6 +6,7 @@ from pypelinin.cluster.events import Publish, SendAfter
 from pypelinin.cluster.news import PROGRESS_S, News
 from pypelinin.cluster.router import Router
 from pypelinin.config import Limits
+from pypelinin.machine import Command
 from pypelinin.wire.messages import ForgetRuns, PipelineFinished
 
 from .test_images import Life, submission
@@ -22,7 +23,12 @@ def test_who_watches_is_told_with_the_row_that_must_be_durable_first() -> None:
     life = Life(0)
     told = []
     perform = life.perform
-    life.perform = lambda commands: (told.extend(commands), perform(commands))[1]  # type: ignore[method-assign]
+
+    def listen(commands: list[Command]) -> None:
+        told.extend(commands)
+        perform(commands)
+
+    life.perform = listen  # type: ignore[method-assign]  # it hears all
     for step in range(60):
         life.step(*([submission(step)] if step == 30 else []))
     news = [

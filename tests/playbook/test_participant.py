@@ -35,7 +35,7 @@ class Node:
         found = self.one.due(now)
         assert len(found) < 2
         self.bench.check()
-        return found[0] if found else None  # type: ignore[return-value]
+        return found[0] if found else None
 
     def told(self, limit: int, held: int, offer: int = 2, contended: bool = False) -> None:
         self.one.event(Shared(Capacity(limit), {}, Capacity(offer), held, contended))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -183,7 +184,8 @@ def test_who_lends_results_is_kept_until_the_other_is_forgotten(scene: Scene, no
                  if isinstance(row, Forgotten)]  # fmt: skip
     assert forgotten == [[2]]
     scene.router.scribe.write(runs.judge_retention(old, 0.0))
-    assert [row.runs.tolist() for row in runs.judge_retention(old, 0.0)] == [[1]]  # type: ignore[attr-defined]
+    rows: list[Any] = runs.judge_retention(old, 0.0)
+    assert [row.runs.tolist() for row in rows] == [[1]]
 
 
 def test_who_is_done_and_read_what_is_made_anew_does_not_run_again(scene: Scene) -> None:

@@ -18,7 +18,7 @@ from pypelinin.cluster.events import (
     Stop,
 )
 from pypelinin.config import Limits
-from pypelinin.wire.codec import Envelope
+from pypelinin.wire.codec import Blobs, Envelope
 from pypelinin.wire.definitions import GONE, Capacity, Failure
 from pypelinin.wire.messages import (
     Cancel,
@@ -623,7 +623,7 @@ def test_a_welcome_waits_for_the_joining_to_be_durable(scene: Scene) -> None:
     node = Node(scene)
     scene.submit(wide(1))
     scene.ask(
-        JoinBroker("node", "i", Capacity(1), Capacity(1), 0, ("A",), {}, 1, ()),  # type: ignore[arg-type]
+        JoinBroker("node", "i", Capacity(1), Capacity(1), 0, ("A",), {}, 1, Blobs()),
         node.address,
     )
     assert node.read() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -59,7 +60,7 @@ def add(
     index: int,
     total: int,
     part: tuple[Structure, Details],
-    fits: object = None,
+    fits: Callable[[Kind], Refusal | None] | None = None,
 ) -> tuple[Refusal | None, list[Record]]:
     blobs = Blobs([pack_record(head), pack_record(part[0]), pack_record(part[1])])
     message = AddPipeline(1, False, False, (Place(index, total),), blobs)
@@ -67,9 +68,9 @@ def add(
 
 
 def take(
-    runs: Runs, message: AddPipeline, fits: object = None
+    runs: Runs, message: AddPipeline, fits: Callable[[Kind], Refusal | None] | None = None
 ) -> tuple[Refusal | None, list[Record]]:
-    ((added, rows),) = runs.judge_parts(message, 5.0, fits)  # type: ignore[arg-type]
+    ((added, rows),) = runs.judge_parts(message, 5.0, fits)
     apply(runs, rows)
     return added.refusal, rows
 

@@ -33,7 +33,7 @@ class Nonsense:
 
     def record(self, cls: type[R]) -> R:
         hints = typing.get_type_hints(cls)
-        return cls(*[self.value(hints[field.name]) for field in dataclasses.fields(cls)])  # type: ignore[arg-type]
+        return cls(*[self.value(hints[field.name]) for field in dataclasses.fields(cls)])
 
     def value(self, hint: Any) -> Any:
         random = self.random

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from typing import TypeVar
 
 import pytest
 
@@ -18,6 +19,7 @@ from pypelinin.pipeline import Pipeline
 from pypelinin.wire.codec import (
     Blobs,
     Envelope,
+    Record,
     from_frames,
     pack_plain,
     pack_record,
@@ -63,6 +65,7 @@ from pypelinin.wire.messages import (
 )
 from tests.playbook.scene import CLIENT, Node, Planner, Scene, run_id, wide
 
+R = TypeVar("R", bound=Record)
 LONG = "x" * 16_000
 FAILURE = Failure("exception", "ValueError", LONG, LONG, "node")
 
@@ -97,7 +100,7 @@ def submission_of(count: int) -> AddPipeline:
     return AddPipeline(1, False, True, places, Blobs(b for part in parts for b in (header, *part)))
 
 
-def of_type(kind: type, commands: Iterable[Command]) -> list[object]:
+def of_type(kind: type[R], commands: Iterable[Command]) -> list[R]:
     return [e.message for e in read_again(commands) if isinstance(e.message, kind)]
 
 
@@ -120,7 +123,7 @@ def failed_runs() -> Scene:
 
 def test_the_news_of_a_thousand_failures(failed_runs: Scene) -> None:
     told = of_type(PipelineFinished, failed_runs.commands)
-    assert sum(len(message.runs) for message in told) == BATCH_ROWS_MAX  # type: ignore[attr-defined]
+    assert sum(len(message.runs) for message in told) == BATCH_ROWS_MAX
 
 
 @pytest.mark.parametrize(
@@ -132,8 +135,8 @@ def test_the_news_of_a_thousand_failures(failed_runs: Scene) -> None:
 )
 def test_the_status_of_a_thousand_failures(failed_runs: Scene, question: GetStatus) -> None:
     (status,) = of_type(Status, failed_runs.ask(question, CLIENT))
-    assert len(status.runs) == BATCH_ROWS_MAX  # type: ignore[attr-defined]
-    assert all(run.error is not None for run in status.runs)  # type: ignore[attr-defined]
+    assert len(status.runs) == BATCH_ROWS_MAX
+    assert all(run.error is not None for run in status.runs)
 
 
 def test_a_run_with_a_hundred_long_failures() -> None:
@@ -147,7 +150,7 @@ def test_a_run_with_a_hundred_long_failures() -> None:
         for i in range(len(lot.jobs)):
             node.end(lot, b"\2", JobFailure(i, FAILURE), start=i)
     (definition,) = of_type(Definition, scene.ask(GetDefinition(1, run_id(1))))
-    assert len(definition.failures) == 100  # type: ignore[attr-defined]
+    assert len(definition.failures) == 100
 
 
 def test_a_run_of_600_000_jobs_that_moves_to_another_pipeliner() -> None:
@@ -160,7 +163,7 @@ def test_a_run_of_600_000_jobs_that_moves_to_another_pipeliner() -> None:
     scene.commands.clear()
     first.leave()
     (assigned,) = of_type(AssignRuns, scene.commands)
-    assert len(assigned.blobs[0]) == 600_000  # type: ignore[attr-defined]
+    assert len(assigned.blobs[0]) == 600_000
 
 
 def test_lots_of_a_thousand_runs_with_large_data() -> None:
@@ -173,7 +176,7 @@ def test_lots_of_a_thousand_runs_with_large_data() -> None:
     node.join()
     scene.commands.clear()
     node.tell(GetJob(Capacity(60), 60, {"A": 1000, "B": 1000}))
-    lots = [lot for m in of_type(JobsOut, scene.commands) for lot in m.lots]  # type: ignore[attr-defined]
+    lots = [lot for m in of_type(JobsOut, scene.commands) for lot in m.lots]
     assert sum(len(lot.jobs) for lot in lots) > 500
 
 
@@ -183,7 +186,7 @@ def test_fifty_thousand_outcomes_and_ready_jobs_at_once() -> None:
     pipeliner.join()
     scene.ask(submission_of(50_000))
     (assigned,) = of_type(AssignRuns, scene.commands)
-    ready = planning.Planner(10_000).handle([assigned])  # type: ignore[list-item]
+    ready = planning.Planner(10_000).handle([assigned])
     assert all(isinstance(message, AddJob) for message in ready)
     assert len(read_again(Send(b"", Envelope(message)) for message in ready)) == 5
     scene.commands.clear()
@@ -205,10 +208,10 @@ def test_a_broker_with_five_thousand_long_failures() -> None:
     assert any(isinstance(command, RunLot) for command in commands)
     failures = tuple(JobFailure(i, FAILURE) for i in range(5000))
     told = broker.handle([SlotProgressed(0, b"\2" * 5000, failures, 1.0)], 0.4)
-    pieces = [p for m in of_type(JobsFinished, told) for p in m.lots]  # type: ignore[attr-defined]
+    pieces = [p for m in of_type(JobsFinished, told) for p in m.lots]
     assert b"".join(piece.statuses for piece in pieces) == b"\2" * 5000
     assert sum(len(piece.failures) for piece in pieces) == 5000
     assert of_type(JoinBroker, hello)
     (again,) = of_type(JoinBroker, broker.handle([], 10.0))
-    (held,) = (unpack_record(HeldLot, packed, FRAME_BYTES_MAX) for packed in again.held)  # type: ignore[attr-defined]
+    (held,) = (unpack_record(HeldLot, packed, FRAME_BYTES_MAX) for packed in again.held)
     assert len(held.failures) == 5000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_calls_run_at_the_same_time_as_the_loop() -> None:
 def test_map_takes_only_what_it_may_have_ahead() -> None:
     drawn = []
 
-    def numbers() -> object:
+    def numbers() -> Iterator[int]:
         for i in range(100):
             drawn.append(i)
             yield i
@@ -46,7 +47,7 @@ def test_map_takes_only_what_it_may_have_ahead() -> None:
     async def main() -> list[int]:
         found = []
         async with AsyncCluster(1) as cluster:
-            async for result in cluster.map(abs, numbers(), ahead=5):  # type: ignore[arg-type]
+            async for result in cluster.map(abs, numbers(), ahead=5):
                 found.append(result)
                 assert len(drawn) <= len(found) + 5
         return found

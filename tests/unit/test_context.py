@@ -120,7 +120,7 @@ def test_large_arguments_of_new_jobs(runner: LocalRunner) -> None:
 def test_what_is_refused_fails_the_job_and_says_why(
     runner: LocalRunner, wrong: object, said: str
 ) -> None:
-    grow = Job(wrong, name="grow")  # type: ignore[arg-type]
+    grow = Job(wrong, name="grow")  # type: ignore[arg-type]  # wrong on purpose
     behind = Job(square, args=(1,), after=[grow])
     other = Job(square, args=(2,), name="other")
     pipeline = Pipeline([behind, other])

@@ -126,7 +126,7 @@ def test_map_with_a_buffer_takes_only_what_it_needs(executor: Executor) -> None:
 @pytest.mark.parametrize("options", [{"chunksize": 0}, {"chunksize": -1}, {"buffersize": 0}])
 def test_map_with_nonsense(executor: Executor, options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        executor.map(add, [1], **options)  # type: ignore[arg-type]
+        executor.map(add, [1], **options)
 
 
 def test_wait_and_as_completed(executor: Executor) -> None:
@@ -197,7 +197,7 @@ def test_what_cannot_be_sent_says_what_and_where(executor: Executor) -> None:
     assert "'lock'" in str(error)
     line = uses.__code__.co_firstlineno + 1
     assert f"test_executor.py:{line}" in str(error)
-    error = executor.submit(add, 1, b=lock).exception(10)  # type: ignore[arg-type]
+    error = executor.submit(add, 1, b=lock).exception(10)
     assert isinstance(error, NotPicklable)
     assert "b (lock)" in str(error)
 
@@ -211,7 +211,7 @@ def test_a_result_that_cannot_be_sent(executor: Executor) -> None:
 def test_an_exception_that_cannot_be_sent(executor: Executor) -> None:
     def broken() -> None:
         error = ValueError("with a lock")
-        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        error.lock = threading.Lock()  # type: ignore[attr-defined]  # its own
         raise error
 
     error = executor.submit(broken).exception(10)
@@ -303,7 +303,7 @@ def test_an_executor_that_is_thrown_away_ends_its_slots() -> None:
 @pytest.mark.parametrize("workers", [0, -1, "2", 1.5])
 def test_max_workers_is_a_number_of_slots(workers: object) -> None:
     with pytest.raises(DefinitionError, match="at least 1"):
-        Executor(workers)  # type: ignore[arg-type]
+        Executor(workers)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_no_router_is_said_in_time() -> None:
@@ -319,7 +319,7 @@ def test_calls_that_are_over_are_forgotten(executor: Executor) -> None:
         assert executor.submit(abs, -i).result(10) == i
     manager = executor._thread._manager
     assert manager is not None
-    machines = manager._peer._machines  # type: ignore[attr-defined]
+    machines = manager._peer._machines  # type: ignore[attr-defined]  # it is here
     assert len(machines._router.state.runs.by_number) <= RUNS_MAX + SURPLUS_MAX + 1
 
 
@@ -331,7 +331,7 @@ def test_durable_in_a_directory(tmp_path: Path) -> None:
 
 def test_a_captured_value_that_changes_is_sent_anew(executor: Executor) -> None:
     seen = [1]
-    count = lambda: len(seen)  # noqa: E731
+    count = lambda: len(seen)  # noqa: E731 - shorter than a def
     assert executor.submit(count).result(10) == 1
     seen.append(2)
     assert executor.submit(count).result(10) == 2
@@ -350,5 +350,8 @@ def test_a_shut_down_executor_writes_nowhere(tmp_path: Path) -> None:
 
 def test_a_slot_loads_nothing_of_the_client_for_a_map(executor: Executor) -> None:
     """That would cost half a second in each slot."""
-    loaded = lambda _: [name for name in sys.modules if name in ("zmq", "pypelinin.executor")]  # noqa: E731
+
+    def loaded(_: int) -> list[str]:
+        return [name for name in sys.modules if name in ("zmq", "pypelinin.executor")]
+
     assert list(executor.map(loaded, [1, 2], chunksize=2)) == [[], []]

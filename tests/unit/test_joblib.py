@@ -30,14 +30,14 @@ def test_calls_run_in_other_processes() -> None:
 
 
 def test_an_exception_ends_it() -> None:
-    import pypelinin.joblib  # noqa: F401
+    import pypelinin.joblib  # noqa: F401 - it registers itself
 
     with joblib.parallel_config("pypelinin", n_jobs=2), pytest.raises(ValueError, match="math"):
         joblib.Parallel()(joblib.delayed(sqrt)(-i) for i in range(100))
 
 
 def test_a_grid_search() -> None:
-    import pypelinin.joblib  # noqa: F401
+    import pypelinin.joblib  # noqa: F401 - it registers itself
 
     sklearn = pytest.importorskip("sklearn", reason="needs 'pypelinin[test-all]'")
     from sklearn.datasets import load_iris

@@ -123,7 +123,7 @@ def test_local_modules_travel_as_code(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "helper_of_mine.py").write_text("def twice(x):\n    return 2 * x\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    import helper_of_mine  # type: ignore[import-not-found]
+    import helper_of_mine  # type: ignore[import-not-found]  # made above
 
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(tmp_path)])
     job = Job(helper_of_mine.twice, args=(21,))
@@ -176,7 +176,7 @@ def test_one_directory_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("slots", [0, -1, 1.5, "2"])
 def test_slots_is_a_number(slots: object) -> None:
     with pytest.raises(DefinitionError, match="at least one slot"):
-        run(Job(add, args=(1,)), slots=slots)  # type: ignore[arg-type]
+        run(Job(add, args=(1,)), slots=slots)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_module_that_cannot_be_imported_is_said() -> None:

@@ -30,7 +30,7 @@ def test_every_machine_has_the_one_face(machine: type, method: str) -> None:
 
 @pytest.mark.parametrize("word", WORDS)
 def test_an_event_or_command_is_a_record_and_is_never_both(word: type) -> None:
-    assert word.__dataclass_params__.unsafe_hash  # type: ignore[attr-defined]
+    assert word.__dataclass_params__.unsafe_hash  # type: ignore[attr-defined]  # a dataclass's
     assert "__slots__" in vars(word)
     assert issubclass(word, Event) != issubclass(word, Command)
     assert dataclasses.is_dataclass(word)

@@ -117,6 +117,6 @@ def test_an_engine_that_is_shut_down() -> None:
 
 def test_what_is_no_engine() -> None:
     with pytest.raises(TypeError, match="submit"):
-        run(Job(abs, args=(1,)), engine="dask")  # type: ignore[arg-type]
+        run(Job(abs, args=(1,)), engine="dask")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(DefinitionError, match="not on both"), ThreadPoolExecutor(1) as engine:
         run(Job(abs, args=(1,)), engine=engine, on="tcp://127.0.0.1:1")

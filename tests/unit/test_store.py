@@ -66,7 +66,7 @@ def test_a_class_that_inherits_is_asked_for_both_methods() -> None:
             return None
 
     with pytest.raises(TypeError, match="save"):
-        Half()  # type: ignore[abstract]
+        Half()  # type: ignore[abstract]  # wrong on purpose
     assert Inherited().retrieve(info(data=5)) == 5
 
 

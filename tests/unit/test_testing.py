@@ -19,7 +19,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_another_name_is_not() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        testing.Nothing  # type: ignore[attr-defined]
+        testing.Nothing
 
 
 def test_a_module_of_it_can_be_run_without_a_warning() -> None:

@@ -23,7 +23,7 @@ def test_sizes(text: int | str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "GB", "2 GBs", "-1", "1e9", "two", "5 i", 1.5, None, True])
 def test_what_is_no_size(text: object) -> None:
     with pytest.raises(ValueError, match="is no size"):
-        parse_bytes(text)  # type: ignore[arg-type]
+        parse_bytes(text)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_times(text: float | str, seconds: float) -> None:
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1 year", None, True])
 def test_what_is_no_time(text: object) -> None:
     with pytest.raises(ValueError, match="is no time"):
-        parse_seconds(text)  # type: ignore[arg-type]
+        parse_seconds(text)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ class Job(metaclass=Registered):
         """In the caller, of a job that is `by_inputs`, when all that it reads is known: what
         there is for just these inputs; None if it must be made. Raises what makes it fail.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # who is `by_inputs` has it
 
     def given_after(self, history: Any) -> Fingerprint | None:
         """The same, for what depends on what is known of earlier runs."""
@@ -177,11 +177,11 @@ class Job(metaclass=Registered):
 
     def perform(self, context: Any) -> Any:
         """Do it, where it runs; what comes back goes to `settle`."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind that is run has its own
 
     def settle(self, result: Any) -> Fingerprint:
         """In the caller, after it was performed: the fingerprint of its outputs."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind that is run has its own
 
     def as_known(self, prints: Fingerprint) -> Fingerprint:
         """*prints*, comparable with what is known of the job from pypipegraph2, too."""

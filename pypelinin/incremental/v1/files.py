@@ -55,8 +55,8 @@ class Writing(DependingJob, core.FileJob):
 
     @classmethod
     def check_function(cls, function: object) -> None:
-        checked_callable(function, f"The function of a {cls.__name__}")
-        count_wanted(function, cls.arguments_max, cls.__name__)  # type: ignore[arg-type]  # checked there
+        checked = checked_callable(function, f"The function of a {cls.__name__}")
+        count_wanted(checked, cls.arguments_max, cls.__name__)
 
     def arguments(self) -> list[Any]:
         """What the function may have."""

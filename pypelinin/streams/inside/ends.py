@@ -32,7 +32,7 @@ class End:
 
     def add(self, item: Any) -> None:
         """An item is through."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of end does its own
 
     def take(self, parts: Iterable[Part]) -> None:
         """What came through elsewhere."""

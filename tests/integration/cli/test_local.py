@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -137,9 +138,9 @@ def test_nothing_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_start_says_why_and_leaves_nothing(
-    place: Path, options: dict[str, object], kind: type[Exception], said: str
+    place: Path, options: dict[str, Any], kind: type[Exception], said: str
 ) -> None:
-    cluster = LocalCluster(**options)  # type: ignore[arg-type]
+    cluster = LocalCluster(**options)
     with pytest.raises(kind, match=said), cluster:
         pass
     assert kept() == {}

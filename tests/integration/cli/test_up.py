@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -190,12 +191,12 @@ def test_a_daemon_that_was_killed_is_started_again(home: Home) -> None:
     home.fine("wait", run)
     for role in ("router", "broker", "pipeliner"):
         os.kill(first[role], signal.SIGKILL)
-        until(lambda role=role: replaced(home, role, first[role]), f"a new {role}")  # type: ignore[misc]
+        until(partial(replaced, home, role, first[role]), f"a new {role}")
     second = daemons(home)
     for role in ("router", "broker", "pipeliner"):
         os.kill(second[role], signal.SIGKILL)
     for role in ("router", "broker", "pipeliner"):
-        until(lambda role=role: replaced(home, role, second[role]), f"a new {role}")  # type: ignore[misc]
+        until(partial(replaced, home, role, second[role]), f"a new {role}")
     assert home.cluster()["api"] == api
     assert home.json("list")["runs"][0]["id"] == run
     assert home.fine("submit", "menu.py:meal", "--wait").split()[2] == "done"

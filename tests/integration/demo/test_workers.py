@@ -28,7 +28,7 @@ class OneAnswer(http.server.BaseHTTPRequestHandler):
     """Answers every request by calling the server's `answer`."""
 
     def do_GET(self) -> None:
-        self.server.answer(self)  # type: ignore[attr-defined]
+        self.server.answer(self)  # type: ignore[attr-defined]  # it is given one
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass

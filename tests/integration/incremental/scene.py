@@ -222,7 +222,7 @@ class World:
             return ppg.TempFilePlusGeneratingJob(*outputs, function, resources=self.resources)
         if node.kind not in SEVERAL:
             (outputs,) = outputs
-        return FILES[node.kind](outputs, function, resources=self.resources)  # type: ignore[operator]
+        return FILES[node.kind](outputs, function, resources=self.resources)
 
     def dependency(self, name: str) -> Any:
         node = self.node_of(name)

@@ -191,7 +191,7 @@ def test_a_function_that_cannot_take_the_path_is_refused(kind: Any) -> None:
 
 def test_resources_are_of_the_enum() -> None:
     with pytest.raises(TypeError, match="Resources"):
-        ppg.FileGeneratingJob("a.txt", write, resources=2)  # type: ignore[arg-type]
+        ppg.FileGeneratingJob("a.txt", write, resources=2)  # type: ignore[arg-type]  # no Resources
 
 
 def test_names_that_cannot_be_are_refused() -> None:
@@ -382,7 +382,9 @@ def test_a_job_killed_by_a_signal_has_died_of_it(
     assert error.exit_code == -signal.SIGKILL
     assert job.stdout == "last words\n"
     assert beside.outcome.outcome is ppg.JobOutcome.Success
-    assert list(Path(ppg_here.dir_config.run_dir).iterdir()) == []  # type: ignore[arg-type]
+    run_dir = ppg_here.dir_config.run_dir
+    assert isinstance(run_dir, Path)
+    assert list(run_dir.iterdir()) == []
 
 
 @pytest.mark.parametrize("reads_loaded", [False, True])

@@ -2,40 +2,41 @@
 
 import sys
 import time
+from pathlib import Path
 
 from pypelinin.streams import Multiple, Work
 
 
-def build(path, pause_s):  # type: ignore[no-untyped-def]
+def build(path: str | Path, pause_s: float) -> Work:
     work = Work(range(60), checkpointFile=path, checkpointInterval=0.02)
 
     @work.init
-    def more():  # type: ignore[no-untyped-def]
+    def more() -> Multiple:
         return Multiple([1000, 1001])
 
     @work.job
-    def slow(item):  # type: ignore[no-untyped-def]
+    def slow(item: int) -> int:
         time.sleep(pause_s)
         return item + 1
 
     @work.frame(store=list, emit=sum)
-    def down(store, first):  # type: ignore[no-untyped-def]
+    def down(store: list[int], first: int) -> Multiple | None:
         if not store:
             return Multiple([first, first % 7, first % 3])
         return None
 
     @work.job
-    def step(item):  # type: ignore[no-untyped-def]
+    def step(item: int) -> int:
         time.sleep(pause_s / 4)
         return item * 2
 
     @work.frameEnd
-    def taken(store, item):  # type: ignore[no-untyped-def]
+    def taken(store: list[int], item: int) -> int | None:
         store.append(item)
         return item // 8 if item % 4 == 0 and item > 8 else None
 
     @work.reduce(store=lambda: [0, 0], emit=lambda store: Multiple([*range(5), *store]))
-    def total(store, works, others):  # type: ignore[no-untyped-def]
+    def total(store: list[int], works: list[int], others: list[list[int]]) -> None:
         for item in works:
             store[0] += item
             store[1] += 1
@@ -44,7 +45,7 @@ def build(path, pause_s):  # type: ignore[no-untyped-def]
             store[1] += other[1]
 
     @work.job
-    def last(item):  # type: ignore[no-untyped-def]
+    def last(item: int) -> int:
         time.sleep(pause_s)
         return item
 

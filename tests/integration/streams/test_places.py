@@ -97,7 +97,7 @@ def test_what_jobs_print_comes_to_the_terminal(
     cluster: RealCluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for place in ({"on": cluster.api}, {"slots": 1}, {"useMultiprocessing": False}):
-        work = Work(range(3), **place)  # type: ignore[arg-type]
+        work = Work(range(3), **place)
 
         @work.job
         def loud(item: int) -> int:

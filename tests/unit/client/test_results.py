@@ -145,7 +145,7 @@ def test_an_exception_that_cannot_be_rebuilt_is_left_out(packed: bytes) -> None:
 
 def test_an_exception_that_could_not_be_sent_is_left_out() -> None:
     unpicklable = ValueError("with a lock")
-    unpicklable.lock = threading.Lock()  # type: ignore[attr-defined]
+    unpicklable.lock = threading.Lock()  # type: ignore[attr-defined]  # not to be pickled
     error = error_of("r", "A", failed(unpicklable))
     assert isinstance(error, Failed)
     assert error.exception is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pypelinin.engine.run import Run
 from pypelinin.engine.table import NAMES
@@ -22,7 +23,7 @@ class Job:
         policy: Policy = ALWAYS,
         reads: Sequence[Edge] = (),
         after: Sequence[str | tuple[str, bool]] = (),
-        **declared: object,
+        **declared: Any,
     ) -> None:
         self.name = name
         self.policy = policy
@@ -69,13 +70,13 @@ class Scene:
                 After(place[edge]) if isinstance(edge, str) else After(place[edge[0]], edge[1])
                 for edge in job.after
             ]
-            given: dict[str, object] = {
+            given: dict[str, Any] = {
                 "name": job.name,
                 "spec": (("text", b"1"),),
                 "record": self.records.get(job.name),
                 **job.declared,
             }
-            found.append(Declared(job.policy, reads, after, **given))  # type: ignore[arg-type]
+            found.append(Declared(job.policy, reads, after, **given))
             if new is None:
                 self.numbers[job.name] = len(self.numbers)
             else:

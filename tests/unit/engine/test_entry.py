@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pypelinin.engine import entry
@@ -14,9 +16,9 @@ OLD = (("python 3.11", b"x"), ("text", b"1"))
 NEW = (("python 3.12", b"y"), ("text", b"1"))
 
 
-def made(**declared: object) -> Entry:
-    given = {"policy": OUTPUT, "name": "j", "spec": SPEC, "there": (), **declared}
-    return Entry(0, Declared(**given))  # type: ignore[arg-type]
+def made(**declared: Any) -> Entry:
+    given: dict[str, Any] = {"policy": OUTPUT, "name": "j", "spec": SPEC, "there": (), **declared}
+    return Entry(0, Declared(**given))
 
 
 def test_the_first_view_that_both_have_decides() -> None:

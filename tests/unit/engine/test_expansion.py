@@ -6,7 +6,16 @@ import pytest
 
 from pypelinin.engine import entry, expansion
 from pypelinin.engine.run import Run
-from pypelinin.graph.declared import ALWAYS, CACHED, EPHEMERAL, OUTPUT, TOKEN, Declared, Expansion
+from pypelinin.graph.declared import (
+    ALWAYS,
+    CACHED,
+    EPHEMERAL,
+    OUTPUT,
+    TOKEN,
+    Declared,
+    Expansion,
+    Policy,
+)
 from tests.unit.engine.scene import Job, Scene
 
 
@@ -65,9 +74,9 @@ def test_the_second_job_of_a_name_is_refused() -> None:
     ("policy", "good"),
     [(OUTPUT, True), (EPHEMERAL, True), (CACHED, True), (ALWAYS, True), (TOKEN, False)],
 )
-def test_what_may_be_gone_cannot_be_named(policy: object, good: bool) -> None:
+def test_what_may_be_gone_cannot_be_named(policy: Policy, good: bool) -> None:
     """Rule 8a: judged by declaration, not by what is still there."""
-    scene = Scene(Job("T", policy), Job("C", ALWAYS, ["T"]), Job("G"))  # type: ignore[arg-type]
+    scene = Scene(Job("T", policy), Job("C", ALWAYS, ["T"]), Job("G"))
     scene.expand("G", [Job("N", ALWAYS, ["T"])])
     assert scene.states["G"] == ("DONE" if good else "FAILED")
 

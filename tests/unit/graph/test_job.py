@@ -41,7 +41,7 @@ def test_options_that_are_not_given_are_left_to_the_pipeline() -> None:
 
 def test_nothing_else_can_be_set() -> None:
     with pytest.raises(AttributeError):
-        Job("W").retry = 3  # type: ignore[attr-defined]
+        Job("W").retry = 3  # type: ignore[attr-defined]  # wrong on purpose
 
 
 def test_later_changes_of_the_labels_do_not_reach_the_job() -> None:

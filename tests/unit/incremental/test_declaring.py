@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import pypelinin.incremental as ppg
+from pypelinin.graph.declared import Declared
 from pypelinin.incremental.declaring import Declaring
 from pypelinin.incremental.history import History
 
@@ -30,14 +31,14 @@ def declaring(ppg_here: ppg.PyPipeGraph) -> Iterator[Declaring]:
     history.close()
 
 
-def declared(declaring: Declaring, job_id: str) -> object:
+def declared(declaring: Declaring, job_id: str) -> Declared:
     jobs = declaring.ordered(declaring.chosen(None))
     numbers = {job.job_id: i for i, job in enumerate(jobs)}
     return declaring.declared(declaring.graph.jobs[job_id], numbers, numbers[job_id])
 
 
 def there(declaring: Declaring, job_id: str) -> object:
-    return declared(declaring, job_id).there  # type: ignore[attr-defined]
+    return declared(declaring, job_id).there
 
 
 def test_upstreams_come_first(declaring: Declaring) -> None:
@@ -83,7 +84,7 @@ def test_what_cannot_be_read_is_altered(
 
 def test_an_invariant_that_cannot_be_known_is_broken(declaring: Declaring) -> None:
     ppg.FileInvariant("missing.txt")
-    assert declared(declaring, "missing.txt").given is None  # type: ignore[attr-defined]
+    assert declared(declaring, "missing.txt").given is None
     assert isinstance(*declaring.broken.values(), FileNotFoundError)
 
 

@@ -175,7 +175,7 @@ def test_directories_default_below_the_root() -> None:
     assert (config.history_dir, config.run_dir) == (Path("root/history"), Path("root/run"))
     assert config.cache_dir == Path("cache")
     with pytest.raises(ValueError, match="history_dir"):
-        ppg.DirConfig(history_dir=None)  # type: ignore[arg-type]
+        ppg.DirConfig(history_dir=None)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_the_place_of_a_definition_is_outside_of_the_package(ppg_here: ppg.PyPipeGraph) -> None:

@@ -25,7 +25,10 @@ class Kind:
 
 def test_data_is_found_and_code_is_not() -> None:
     def function() -> Any:
-        return [data, helper, Kind, os, len, Path, not_there]  # type: ignore[name-defined]  # noqa: F821
+        return [
+            data, helper, Kind, os, len, Path,
+            not_there,  # type: ignore[name-defined]  # noqa: F821 - wrong on purpose
+        ]  # fmt: skip
 
     assert undeclared(function) == ["data"]
 

@@ -58,7 +58,7 @@ def recorded() -> set[str]:
 
 
 def watched(graph: ppg.PyPipeGraph, watcher: Watcher) -> dict[str, ppg.RecordedJobOutcome]:
-    graph.watchers = lambda: [watcher]  # type: ignore[method-assign]
+    graph.watchers = lambda: [watcher]  # type: ignore[method-assign]  # only ours
     return graph.run(raise_on_job_error=False, print_failures=False)
 
 

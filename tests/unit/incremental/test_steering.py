@@ -45,7 +45,7 @@ def begin(*watchers: Watcher, **options: Any) -> ppg.PyPipeGraph:
              "log_address": None}  # fmt: skip
     graph = ppg.new(**{**usual, **options})
     told = graph.watchers
-    graph.watchers = lambda: [*told(), *watchers]  # type: ignore[method-assign]
+    graph.watchers = lambda: [*told(), *watchers]  # type: ignore[method-assign]  # ours, too
     return graph
 
 

@@ -45,7 +45,7 @@ def test_a_name_is_given_once_a_class(ppg_here: ppg.PyPipeGraph) -> None:
         ppg.assert_uniqueness_of_object(Named("a/b"))
     two = Named("b")
     ppg.assert_uniqueness_of_object(two, ppg_here, [OtherNamed])
-    assert one.unique_id != two.unique_id  # type: ignore[attr-defined]
+    assert one.unique_id != two.unique_id  # type: ignore[attr-defined]  # it was given one
     ppg.new()
     ppg.assert_uniqueness_of_object(Named("a"))
     ppg.change_global_pipegraph(None)
@@ -98,4 +98,4 @@ def test_errors_are_logged_and_go_on(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_wrapped_call_knows_what_it_calls() -> None:
     wrapped = util.wrap_for_function_invariant(hash_file, __file__)
     assert wrapped() == hash_file(__file__)
-    assert wrapped.wrapped_function is hash_file  # type: ignore[attr-defined]
+    assert wrapped.wrapped_function is hash_file  # type: ignore[attr-defined]  # it was given one

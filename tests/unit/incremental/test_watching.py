@@ -45,7 +45,7 @@ def test_a_watcher_is_told_all_of_a_run(
     ppg_here: ppg.PyPipeGraph, resources: ppg.Resources
 ) -> None:
     scribe = Scribe()
-    ppg_here.watchers = lambda: [scribe, Watcher()]  # type: ignore[method-assign]
+    ppg_here.watchers = lambda: [scribe, Watcher()]  # type: ignore[method-assign]  # only ours
     a = ppg.FileGeneratingJob("a.txt", write, resources)
     b = ppg.FileGeneratingJob("b.txt", fail, resources).depends_on(a)
     ppg.FileGeneratingJob("c.txt", write, resources).depends_on(b)
@@ -59,7 +59,7 @@ def test_a_watcher_is_told_all_of_a_run(
 
 def test_a_watcher_is_told_the_end_of_a_run_that_is_refused(ppg_here: ppg.PyPipeGraph) -> None:
     scribe = Scribe()
-    ppg_here.watchers = lambda: [scribe]  # type: ignore[method-assign]
+    ppg_here.watchers = lambda: [scribe]  # type: ignore[method-assign]  # only ours
     jobs = [ppg.FileGeneratingJob(f"{name}.txt", write) for name in "abc"]
     for job, upstream in zip(jobs, [*jobs[1:], jobs[0]], strict=True):
         job.depends_on(upstream)

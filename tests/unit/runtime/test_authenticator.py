@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,9 +70,9 @@ def stranger(place: Place) -> Access:
     return Access("alice", "admin", *pair(), place.alice.router)
 
 
-def until(found: object, what: str) -> None:
+def until(found: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + WAIT_S
-    while not found():  # type: ignore[operator]
+    while not found():
         assert time.monotonic() < deadline, what
         time.sleep(0.005)
 

@@ -4,8 +4,9 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,9 +82,9 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel(tmp_path)
     mkdir, rmdir = Path.mkdir, os.rmdir
 
-    def fake_mkdir(path: Path, *arguments: object, **more: object) -> None:
+    def fake_mkdir(path: Path, *arguments: Any, **more: Any) -> None:
         existed = path.exists()
-        mkdir(path, *arguments, **more)  # type: ignore[arg-type]
+        mkdir(path, *arguments, **more)
         if not existed:
             made.fill(path)
 
@@ -251,13 +252,13 @@ def groups() -> Iterator[Groups]:
 class Child:
     """A process that waits for a word, and then does something."""
 
-    def __init__(self, act: object) -> None:
+    def __init__(self, act: Callable[[], object]) -> None:
         read, self.write = os.pipe()
         self.pid = os.fork()
         if not self.pid:
             try:
                 os.read(read, 1)
-                act()  # type: ignore[operator]
+                act()
             finally:
                 os._exit(0)
         os.close(read)

@@ -455,7 +455,7 @@ class Notes:
 
 def test_a_note_comes_before_the_outcome_of_its_job(broker: Broker) -> None:
     notes = Notes()
-    broker.slot.witness = notes  # type: ignore[assignment]
+    broker.slot.witness = notes  # type: ignore[assignment]  # a stand-in
     broker.slot.workers = {"Good": Good}
     broker.lot("Good", 3)
     assert broker.outcomes() == [True, ["note", 1], True, True]

@@ -190,7 +190,7 @@ def test_builtins_classes_and_partials_can_be_followed() -> None:
     ways = [len, max, Counter, functools.partial(max, 1), functools.partial(max, 2)]
     assert len({function_tags(one) for one in ways}) == len(ways)
     with pytest.raises(TypeError, match="no function"):
-        function_tags(5)  # type: ignore[arg-type]
+        function_tags(5)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_lambdas_of_one_line_differ(made: Callable[[str], Any]) -> None:

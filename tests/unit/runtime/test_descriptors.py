@@ -5,6 +5,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,12 +115,12 @@ def test_a_demand_leaves_nothing_open() -> None:
 def test_a_demand_that_cannot_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
     really, opened = os.open, 0
 
-    def few(*args: object, **more: object) -> int:
+    def few(*args: Any, **more: Any) -> int:
         nonlocal opened
         opened += 1
         if opened > 3:
             raise OSError(24, "Too many open files")
-        return really(*args, **more)  # type: ignore[arg-type]
+        return really(*args, **more)
 
     monkeypatch.setattr(module.os, "open", few)
     with pytest.raises(ClusterError, match="needs 5 more, there is room for 3") as raised:

@@ -44,7 +44,7 @@ def place(tmp_path: Path) -> ValuePlace:
 
 @pytest.fixture
 def slots(engine: Engine, place: ValuePlace) -> Iterator[ForeignSlots]:
-    made = ForeignSlots(engine, Setup([], [], "", {}, place), "node")  # type: ignore[arg-type]
+    made = ForeignSlots(as_engine(engine), Setup([], [], "", {}, place), "node")
     yield made
     made.close()
 
@@ -70,7 +70,7 @@ def test_a_slot_is_there_at_once(slots: ForeignSlots) -> None:
 
 
 def test_workers_that_are_missing_here_are_told(engine: Engine) -> None:
-    slots = ForeignSlots(engine, Setup([], ["no_such_module"], "", {}), "node")  # type: ignore[arg-type]
+    slots = ForeignSlots(as_engine(engine), Setup([], ["no_such_module"], "", {}), "node")
     slots.start(0)
     (started,) = events(slots)
     assert isinstance(started, SlotStarted)
@@ -142,7 +142,7 @@ def test_nobody_waits_for_what_was_killed(slots: ForeignSlots, engine: Engine) -
 
 
 def test_a_late_outcome_after_the_end_touches_nothing(engine: Engine) -> None:
-    slots = ForeignSlots(engine, Setup([], [], "", {}), "node")  # type: ignore[arg-type]
+    slots = ForeignSlots(as_engine(engine), Setup([], [], "", {}), "node")
     slots.run(lot(), 0.0)
     engine.futures[0].set_running_or_notify_cancel()
     slots.close()
@@ -151,6 +151,6 @@ def test_a_late_outcome_after_the_end_touches_nothing(engine: Engine) -> None:
 
 def test_what_an_engine_is(engine: Engine) -> None:
     assert as_engine(engine) is engine
-    assert default_slots(engine) >= 2  # type: ignore[arg-type]
+    assert default_slots(as_engine(engine)) >= 2
     with pytest.raises(TypeError, match="submit"):
         as_engine(object())

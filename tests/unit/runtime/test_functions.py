@@ -130,7 +130,7 @@ def test_a_global_that_cannot_be_pickled_is_named_with_its_line() -> None:
 
 
 def test_a_default_argument_that_cannot_be_pickled_is_named() -> None:
-    def uses(lock: Any = threading.Lock()) -> bool:  # noqa: B008
+    def uses(lock: Any = threading.Lock()) -> bool:  # noqa: B008 - wrong on purpose
         return bool(lock.locked())
 
     text = refused(uses)
@@ -174,7 +174,7 @@ def test_a_module_of_the_project_travels_as_code_and_an_installed_one_by_name(
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    import of_the_project  # type: ignore[import-not-found]
+    import of_the_project  # type: ignore[import-not-found]  # made above
 
     _, packed = Functions().function(of_the_project.text)
     script = "import pickle, sys; print(pickle.load(sys.stdin.buffer)(7), 'json' in sys.modules)"

@@ -49,7 +49,7 @@ class Sub(str):
     pass
 
 
-class Many(deque):  # type: ignore[type-arg]
+class Many(deque[int]):
     pass
 
 
@@ -99,7 +99,7 @@ def test_a_value_that_stands_twice_is_no_cycle() -> None:
 
 
 def test_arrays_count_by_type_shape_and_content() -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed: 'pypelinin[test-all]'")
     arrays = [
         numpy.array([1, 2]), numpy.array([2, 1]), numpy.array([[1, 2]]), numpy.array([1.0, 2.0]),
         numpy.int64(1), numpy.int32(1), numpy.array(["a", 1], dtype=object),

@@ -236,7 +236,7 @@ def test_whatever_a_commit_raises_is_told(directory: Path) -> None:
     journal.start()
     write(journal, 1)
     watch.durable(1)
-    journal.append(Write(2, Unpackable()))  # type: ignore[arg-type]
+    journal.append(Write(2, Unpackable()))  # type: ignore[arg-type]  # wrong on purpose
     assert watch.wait_for(lambda said: bool(said[1]))[0] == 1
     journal.close()
     assert len(read(directory)) == 1
@@ -246,7 +246,8 @@ def test_a_group_that_is_rolled_back_is_not_called_durable(directory: Path) -> N
     watch = Watch()
     journal = opened(directory, watch)
     list(journal.rows())
-    for item in (Write(1, row(1)), KeepImage(1, 1, Unpackable()), Write(2, row(2))):  # type: ignore[arg-type]
+    broken = KeepImage(1, 1, Unpackable())  # type: ignore[arg-type]  # wrong on purpose
+    for item in (Write(1, row(1)), broken, Write(2, row(2))):
         journal.append(item)
     journal.start()
     assert watch.wait_for(lambda said: bool(said[1]))[0] == 0
@@ -502,8 +503,8 @@ def sound(request: pytest.FixtureRequest, directory: Path) -> tuple[Path, list[A
         journal.start()
         grow(journal, watch, range(1, 16))
         if request.param == "images":
-            journal.append(KeepImage(1, 10, row(1)))  # type: ignore[arg-type]
-            journal.append(KeepImage(2, 15, row(2)))  # type: ignore[arg-type]
+            journal.append(KeepImage(1, 10, row(1)))
+            journal.append(KeepImage(2, 15, row(2)))
             journal.append(KeepImage(0, 15, state_image(15)))
             journal.append(Compact(15, array("I")))
         grow(journal, watch, range(16, 21))
@@ -590,8 +591,8 @@ def compacted(directory: Path) -> Journal:
     list(journal.rows())
     journal.start()
     write(journal, *range(1, 11))
-    journal.append(KeepImage(1, 5, row(1)))  # type: ignore[arg-type]
-    journal.append(KeepImage(2, 10, row(2)))  # type: ignore[arg-type]
+    journal.append(KeepImage(1, 5, row(1)))
+    journal.append(KeepImage(2, 10, row(2)))
     journal.append(KeepImage(0, 10, state_image(10)))
     journal.append(Compact(10, array("I")))
     write(journal, 11, 12)
@@ -632,7 +633,7 @@ def test_images_of_a_compaction_that_was_cut_off_do_not_count(directory: Path) -
     journal = compacted(directory)
     watch = Watch()
     journal._on_commit = watch
-    journal.append(KeepImage(3, 12, row(3)))  # type: ignore[arg-type]
+    journal.append(KeepImage(3, 12, row(3)))
     write(journal, 13)
     journal.hurry()
     watch.durable(13)
@@ -652,7 +653,7 @@ def test_an_image_that_is_newer_replaces_the_older(directory: Path) -> None:
         list(journal.rows())
         journal.start()
         for number in (0, 2):
-            journal.append(KeepImage(number, 12, row(100)))  # type: ignore[arg-type]
+            journal.append(KeepImage(number, 12, row(100)))
         journal.append(Compact(12, array("I")))
     with opened(directory) as journal:
         assert len({body for _, body in journal.images()}) == 2

@@ -55,7 +55,7 @@ def test_a_pid_that_was_given_again_is_another_process() -> None:
         def __eq__(self, other: object) -> bool:
             return self is other
 
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None  # type: ignore[assignment]  # nobody's key
 
     monitor._known[os.getpid()] = stranger = Other()
     sample("n")

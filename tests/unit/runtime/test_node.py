@@ -76,7 +76,7 @@ def test_what_a_broker_cannot_be() -> None:
     with pytest.raises(DefinitionError, match="store_configuration is no plain data"):
         Broker(workers="a", store_configuration={"directory": Path("x")})
     with pytest.raises(DefinitionError, match="labels map str to str"):
-        Broker(workers="a", labels={"gpus": 2})  # type: ignore[dict-item]
+        Broker(workers="a", labels={"gpus": 2})  # type: ignore[dict-item]  # wrong on purpose
     with pytest.raises(DefinitionError, match="A store is named 'module:Class', not 'nonsense'"):
         Broker(workers="a", store_class="nonsense")
 
@@ -105,9 +105,9 @@ def test_a_store_travels_by_name_or_by_value(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_class_that_hides_another_travels_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = ModuleType("made_for_a_test")
+    made: Any = ModuleType("made_for_a_test")
     kind = type("Store", (), {"__module__": "made_for_a_test"})
-    made.Store = object()  # type: ignore[attr-defined]
+    made.Store = object()
     monkeypatch.setattr(importlib, "import_module", lambda name: made)
     assert isinstance(Broker(workers="a", store_class=kind).store, bytes)
 

@@ -11,6 +11,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -745,7 +746,7 @@ def test_slots_of_a_session_begin_with_what_is_in_memory(holder: Driver, tmp_pat
     for number, value in enumerate(("first", "second")):
         os.environ[VARIABLE] = value
         holder.slots.start(number, in_session(value))
-        holder.until(lambda number=number: holder.of(SlotStarted, number))  # type: ignore[misc]
+        holder.until(partial(holder.of, SlotStarted, number))
     assert held_by(holder, 0, tmp_path / "0") == "first"
     assert held_by(holder, 1, tmp_path / "1") == "second"
 
@@ -767,7 +768,7 @@ def test_a_session_ends_when_a_newer_one_is_there_and_its_slots_are_gone(holder:
 def test_the_death_of_a_session_ends_its_own_slots_only(holder: Driver) -> None:
     for number, shape in enumerate((in_session("1"), Shape())):
         holder.slots.start(number, shape)
-        holder.until(lambda number=number: holder.of(SlotStarted, number))  # type: ignore[misc]
+        holder.until(partial(holder.of, SlotStarted, number))
     holder.nursery("1")._process.kill()
     holder.until(lambda: holder.of(SlotExited, 0))
     assert holder.of(SlotExited, 1) == []

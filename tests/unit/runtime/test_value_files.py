@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -162,10 +163,10 @@ def test_a_sweep_leaves_what_is_known_or_young(files: ValueFiles) -> None:
 
 
 def test_a_full_disk_leaves_no_half_file(files: ValueFiles) -> None:
-    def values() -> object:
+    def values() -> Iterator[list[bytes]]:
         yield [b"data"]
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        files.put(f"{RUN}/1-1", values(), durable=False)  # type: ignore[arg-type]
+        files.put(f"{RUN}/1-1", values(), durable=False)
     assert not (files.root / RUN / "1-1").exists()

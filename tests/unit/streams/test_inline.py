@@ -753,14 +753,15 @@ def test_the_file_of_the_environment_and_the_one_of_the_script(
 ) -> None:
     named, own = tmp_path / "named", tmp_path / "own"
     monkeypatch.setenv("PYPELININ_CHECKPOINT", str(named))
-    for keyword, used in (({}, named), ({"checkpointFile": own}, own)):
+    ways: list[tuple[dict[str, Any], Path]] = [({}, named), ({"checkpointFile": own}, own)]
+    for keyword, used in ways:
         calls: list[int] = []
         fails = [True]
 
         def broken(item: int, fails: list[bool] = fails) -> int:
             return item // (not fails[0])
 
-        work = Work([1], useMultiprocessing=False, checkpointInterval=0, **keyword)  # type: ignore[arg-type]  # mypy looks at the values of all keywords
+        work = Work([1], useMultiprocessing=False, checkpointInterval=0, **keyword)
         work.init(partial(calls.append, 1))
         work.job(broken)
         with pytest.raises(ItemFailed):

@@ -182,7 +182,7 @@ def test_parameters_name_tag_and_parents_count() -> None:
 
 
 def test_arrays_count_by_their_content() -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed: 'pypelinin[test-all]'")
     keys = [any_task("A")(n=numpy.arange(count)).hash() for count in (3, 4, 3)]
     assert keys[0] == keys[2] != keys[1]
 

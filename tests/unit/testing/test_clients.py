@@ -10,7 +10,7 @@ from pypelinin.testing.sim import ClusterSim
 def calm(seed: int = 4) -> ClusterSim:
     """A cluster in which nothing goes wrong."""
     sim = ClusterSim(seed, trouble_s=5.0)
-    sim.faults.begin = lambda: None  # type: ignore[method-assign]
+    sim.faults.begin = lambda: None  # type: ignore[method-assign]  # nothing
     return sim
 
 

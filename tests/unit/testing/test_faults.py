@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 from pypelinin.testing.network import Weather
 from pypelinin.testing.sim import ClusterSim
@@ -16,11 +17,15 @@ def started(seed: int) -> ClusterSim:
     return sim
 
 
+def is_over(sim: ClusterSim) -> bool:
+    return sim.timeline.now >= sim.trouble_s
+
+
 def test_every_kind_strikes_in_some_seed() -> None:
     total: Counter[str] = Counter()
     for seed in range(20):
         sim = started(seed)
-        sim._run_until(lambda sim=sim: sim.timeline.now >= sim.trouble_s)  # type: ignore[misc]
+        sim._run_until(partial(is_over, sim))
         total += sim.counters
     for name in (
         "crashes of a router", "crashes of a broker", "crashes of a client", "pauses", "cuts",
@@ -32,7 +37,7 @@ def test_every_kind_strikes_in_some_seed() -> None:
 def test_at_the_end_everybody_lives_and_the_network_is_calm() -> None:
     for seed in range(5):
         sim = started(seed)
-        sim._run_until(lambda sim=sim: sim.timeline.now >= sim.trouble_s)  # type: ignore[misc]
+        sim._run_until(partial(is_over, sim))
         sim.faults.end()
         assert sim.network.weather == Weather()
         assert sim.network.cuts == {}

@@ -13,7 +13,7 @@ from pypelinin.graph import states
 from pypelinin.ids import make_fence
 from pypelinin.testing.history import BROKE, SUCCEEDED, History, Violation
 from pypelinin.testing.scripts import NIL, RunScript, random_script
-from pypelinin.wire.codec import Record
+from pypelinin.wire.codec import Blobs, Record
 from pypelinin.wire.definitions import Failure, Kind
 from pypelinin.wire.messages import JobsOut, Lot
 from pypelinin.wire.rows import (
@@ -71,7 +71,7 @@ class Book:
         basis = len(self.rows) - 1 if lsn is None else lsn
         lot = Lot(fence, "Short", ints(1), ints(job))
         epoch = self.history.lineage.epoch
-        self.history.sent(JobsOut(epoch, basis, (), (lot,), ()))  # type: ignore[arg-type]
+        self.history.sent(JobsOut(epoch, basis, (), (lot,), Blobs()))
 
     def execute(self, fence: int, job: int, state: str = SUCCEEDED) -> None:
         self.history.began(fence, self.run, job, PLACE)

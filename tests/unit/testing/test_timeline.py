@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pypelinin.testing.timeline import Timeline
 
 
 def test_actions_come_in_the_order_of_their_time_then_of_their_planning() -> None:
     timeline, seen = Timeline(), []
+
+    def act(name: str) -> None:
+        seen.append((timeline.now, name))
+
     for when, name in ((2.0, "c"), (1.0, "a"), (1.0, "b")):
-        timeline.at(when, lambda name=name: seen.append((timeline.now, name)))  # type: ignore[misc]
+        timeline.at(when, partial(act, name))
     while timeline.step():
         pass
     assert seen == [(1.0, "a"), (1.0, "b"), (2.0, "c")]

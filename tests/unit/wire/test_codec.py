@@ -92,7 +92,7 @@ def test_a_record_of_all_types_comes_back_as_it_was() -> None:
 
 @given(st.lists(st.integers(0, 2**32 - 1)))
 def test_integers_travel_as_little_endian_bytes(items: list[int]) -> None:
-    record = Everything(*NOTHING[:5], array("I", items), Point(1), None, (), {}, None)  # type: ignore[arg-type]
+    record = Everything(*NOTHING[:5], array("I", items), Point(1), None, (), {}, None)
     packed = pack_record(record)
     assert b"".join(item.to_bytes(4, "little") for item in items) in packed
     assert unpack_record(Everything, packed).many.tolist() == items

@@ -104,13 +104,13 @@ def test_every_message_has_one_name() -> None:
 
 @pytest.mark.parametrize("cls", EVERY, ids=name_of)
 def test_fields_that_may_be_missing_stand_at_the_end(cls: type[Record]) -> None:
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)
     optional = [
         field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         for field in fields
     ]
     assert optional == sorted(optional)
-    assert cls.__dataclass_params__.unsafe_hash  # type: ignore[attr-defined]
+    assert cls.__dataclass_params__.unsafe_hash  # type: ignore[attr-defined]  # a dataclass's
 
 
 # --- strict about every field -----------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_field_of_another_type_is_refused(cls: type[Record]) -> None:
 
 @pytest.mark.parametrize("cls", SENT, ids=name_of)
 def test_too_many_or_too_few_fields_are_refused(cls: type[Record]) -> None:
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)
     required = sum(
         field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         for field in fields

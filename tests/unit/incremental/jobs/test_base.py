@@ -172,7 +172,7 @@ def test_functions_that_do_nothing_when_they_are_called_are_refused() -> None:
             ppg.FileGeneratingJob("a.txt", function)
     for made in (ppg.DataLoadingJob, ppg.JobGeneratingJob, ppg.FinalJob, v1.FileGeneratingJob):
         with pytest.raises((TypeError, ValueError), match="is a generator"):
-            made("name", give_nothing)  # type: ignore[operator]  # each is a class of jobs
+            made("name", give_nothing)
     assert ppg.DependencyInjectionJob("name", give_nothing).job_id == "name"
 
 

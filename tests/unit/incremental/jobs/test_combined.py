@@ -34,9 +34,9 @@ class Drawing:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    pandas = types.ModuleType("pandas")
-    pandas.DataFrame = Rows  # type: ignore[attr-defined]
-    pandas.concat = lambda tables: Rows(chain(*tables))  # type: ignore[attr-defined]
+    pandas: Any = types.ModuleType("pandas")
+    pandas.DataFrame = Rows
+    pandas.concat = lambda tables: Rows(chain(*tables))
     monkeypatch.setitem(sys.modules, "pandas", pandas)
     begin()
     yield

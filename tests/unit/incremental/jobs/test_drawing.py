@@ -36,8 +36,8 @@ class Table:
 @pytest.fixture
 def tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pandas whose DataFrame is our Table."""
-    pandas = types.ModuleType("pandas")
-    pandas.DataFrame = Table  # type: ignore[attr-defined]
+    pandas: Any = types.ModuleType("pandas")
+    pandas.DataFrame = Table
     monkeypatch.setitem(sys.modules, "pandas", pandas)
 
 
@@ -121,8 +121,8 @@ def test_facets_of_other_plots_are_plotnines(monkeypatch: pytest.MonkeyPatch) ->
         def __add__(self, other: Any) -> Any:
             return "plot", other
 
-    plotnine = types.ModuleType("plotnine")
-    plotnine.facet_wrap = lambda *given, **named: (given, named)  # type: ignore[attr-defined]
+    plotnine: Any = types.ModuleType("plotnine")
+    plotnine.facet_wrap = lambda *given, **named: (given, named)
     monkeypatch.setitem(sys.modules, "plotnine", plotnine)
     assert drawing.faceted(Sum(), ["a"]) == ("plot", (("a",), {}))
     monkeypatch.setitem(sys.modules, "plotnine", None)

@@ -27,7 +27,8 @@ def job(ppg: ModuleType, name: str) -> Any:
 def test_jobs_and_lists_are_added_in_every_order(ppg: ModuleType) -> None:
     a, b, c = (job(ppg, name) for name in ("aaa", "bbb", "ccc"))
     pair, before = [b, c], [a, b]
-    for made in (a + b + c, a + pair, [a] + ppg.JobList(pair), before + c, (a + b) + (a + c)):  # noqa: RUF005
+    mixed = [a] + ppg.JobList(pair)  # noqa: RUF005 - a sum is what is tried
+    for made in (a + b + c, a + pair, mixed, before + c, (a + b) + (a + c)):
         assert type(made) is ppg.JobList
         assert list(made) == [a, b, c]
         assert len(made) == 3

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pypelinin.incremental.jobs.cached")
-
 
 class Holder:
     """Something with attributes."""
@@ -133,7 +131,7 @@ def test_an_attribute_belongs_to_one_job(ppg: ModuleType) -> None:
 
 @pytest.mark.needs_all
 def test_an_array_is_mapped(ppg: ModuleType) -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed: 'pypelinin[test-all]'")
 
     def load(array: Any) -> None:
         HOLDER.value = float(array.sum())

@@ -163,7 +163,6 @@ def test_jobs_of_version_1_live_in_a_graph_of_today(ppg: ModuleType) -> None:
 def test_a_dry_run_prints_what_would_be_run(
     ppg: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("pypelinin.incremental.dry")
     job(ppg)
     with pytest.raises(ppg.PyPipeGraphError, match="dry run"):
         ppg.run_pipegraph(dry_run=True)

@@ -49,7 +49,7 @@ def test_an_attribute_may_have_any_value(ppg: ModuleType, value: object) -> None
     loader = ppg.AttributeLoadingJob("load", holder, "value", lambda: value)
     out = ppg.FileGeneratingJob(
         "out",
-        lambda: Path("out").write_text(repr(holder.value)),  # type: ignore[attr-defined]
+        lambda: Path("out").write_text(repr(holder.value)),  # type: ignore[attr-defined]  # loaded
     )
     out.depends_on(loader)
     ppg.run_pipegraph()

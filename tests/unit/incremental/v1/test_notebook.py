@@ -8,8 +8,6 @@ from types import ModuleType
 
 import pytest
 
-pytest.importorskip("pypelinin.incremental.jobs.notebook")
-
 
 def write_notebook(text: str) -> None:
     cell = {"cell_type": "code", "source": [text], "metadata": {}, "outputs": []}

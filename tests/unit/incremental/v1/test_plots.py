@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pypelinin.incremental.jobs.plots")
-
 
 class Plot:
     """Anything that can render itself is a plot."""
@@ -73,7 +71,7 @@ def test_others_depend_on_the_plot(ppg: ModuleType) -> None:
     page = ppg.FileGeneratingJob("page", lambda: Path("page").write_text("p")).depends_on(made)
     assert made.plot_job in page.prerequisites
     assert list(made + page) == [made.plot_job, page]
-    assert list([page] + made) == [page, made.plot_job]  # noqa: RUF005
+    assert list([page] + made) == [page, made.plot_job]  # noqa: RUF005 - as it is tried
     made.prune()
     ppg.run_pipegraph()
     assert not Path("page").exists()
@@ -114,7 +112,7 @@ def test_what_cannot_be_drawn_is_refused(ppg: ModuleType) -> None:
 
 @pytest.mark.needs_all
 def test_plots_are_combined_and_written_as_tables(ppg: ModuleType) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: 'pypelinin[plots]'")
 
     def draw(data: Any) -> Plot:
         return Plot(repr(sorted(data["a"])))

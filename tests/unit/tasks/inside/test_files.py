@@ -45,7 +45,7 @@ def test_only_small_results_are_handed_on(tmp_path: Path) -> None:
 
 
 def test_large_arrays_come_back(tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed: 'pypelinin[test-all]'")
     path = str(tmp_path / "result")
     value = {"a": numpy.arange(300_000).reshape(3, -1), "b": numpy.asfortranarray(numpy.eye(300))}
     assert store(path, value, "X()") is None
@@ -84,7 +84,7 @@ def test_a_result_that_was_cut(tmp_path: Path) -> None:
 
 def test_joblib_and_we_read_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     joblib = pytest.importorskip("joblib", reason="joblib is not installed: 'pypelinin[joblib]'")
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed: 'pypelinin[test-all]'")
     ours, theirs, plain = (str(tmp_path / name) for name in ("ours.gz", "theirs.gz", "plain.gz"))
     value = {"a": numpy.arange(100_000), "b": "text"}
     store(ours, value, "X()")
