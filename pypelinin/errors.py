@@ -17,7 +17,10 @@ class PypelininError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.what} {self.remedy}".strip()
+        if not (self.what and self.remedy):
+            return (self.what or self.remedy).strip()
+        stop = "" if self.what.endswith((".", "!", "?", ":", "\n")) else "."
+        return f"{self.what}{stop} {self.remedy}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.what, self.remedy))

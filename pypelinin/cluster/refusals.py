@@ -48,9 +48,10 @@ def unknown_worker(worker: str, known: list[str]) -> Refusal:
 
 
 def too_large(worker: str, wanted: str, nodes: list[str]) -> Refusal:
+    what = "a function of this run" if worker.startswith("call:") else repr(worker)
     return refuse(
         "impossible",
-        f"No node could ever run {worker!r}: it needs {wanted}. Nodes: {'; '.join(nodes)}.",
+        f"No node could ever run {what}: it needs {wanted}. Nodes: {'; '.join(nodes)}.",
         "Ask for less, start a larger Broker, or submit with queue_anyway=True (--queue-anyway).",
     )
 
@@ -67,8 +68,9 @@ def no_such_node(name: str, known: list[str]) -> Refusal:
 
 def no_such_labels(worker: str, labels: dict[str, str], nodes: list[str]) -> Refusal:
     wanted = ", ".join(f"{key}={value}" for key, value in labels.items())
+    which = "" if worker.startswith("call:") else f" with worker {worker!r}"
     return refuse(
         "impossible",
-        f"No node with worker {worker!r} carries the labels {wanted}. Nodes: {'; '.join(nodes)}.",
+        f"No node{which} carries the labels {wanted}. Nodes: {'; '.join(nodes)}.",
         "Start a Broker with --label, or submit with queue_anyway=True (--queue-anyway).",
     )

@@ -142,7 +142,10 @@ def serve(directory: str, probe: str, address: str, keys: str = "") -> None:
         if ring is not None:
             self_test(last.decode(), ring)
         port = last.decode().rpartition(":")[2]
-        print(port, flush=True)
+        try:
+            os.write(sys.stdout.fileno(), f"{port}\n".encode())
+        except BrokenPipeError:
+            return  # who started it has ended meanwhile
         found = Server(directory, probe, ring)
         poller = zmq.Poller()
         poller.register(server, zmq.POLLIN)

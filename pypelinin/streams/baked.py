@@ -68,7 +68,7 @@ def sweep(
         work.run()
     except JobError as error:
         if isinstance(error.exception, DefinitionError):  # what the plan found wrong
-            raise error.exception from error
+            raise error.exception from None
         raise
 
 

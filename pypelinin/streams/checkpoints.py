@@ -66,7 +66,7 @@ class Checkpoint:
             raise DefinitionError(
                 f"{self.path} is no whole checkpoint: {error}. It was not touched.",
                 remedy="Move it away to begin anew.",
-            ) from error
+            ) from None
         if version != VERSION:
             raise DefinitionError(
                 f"{self.path} is the checkpoint of another version of pypelinin: its format is "

@@ -255,7 +255,7 @@ class Conductor:
             error = error_of(failure)
             if self._on_error == "stop":
                 raise error
-            log.warning("%s", error)
+            log.warning("%s", error.what)  # its remedy is what is being done
             if self._on_error == "collect":
                 self.errors.append(error)
                 self._failures.append(failure)

@@ -26,12 +26,12 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from pypelinin.errors import DefinitionError
+from pypelinin.errors import DefinitionError, PypelininError
 from pypelinin.streams import common, places, running
 from pypelinin.streams.building import Builder, check_arguments, check_callable, name_of
 from pypelinin.streams.checkpoints import VARIABLE, Checkpoint
 from pypelinin.streams.inside.ambient import getCpuCount, getRank
-from pypelinin.streams.inside.failures import ItemFailed
+from pypelinin.streams.inside.failures import ItemFailed, of_the_user
 from pypelinin.streams.inside.program import Frame, Reduce, Stage, unchanged
 from pypelinin.streams.inside.words import Args, Multiple, Object
 
@@ -238,7 +238,12 @@ class Work:
         self._ran = True
         self.errors = []
         sink = running.Sink(out, deliver, self.errors, self._ended)
-        return running.run(program, source, sink, self._place, self._on_error, keeper)
+        try:
+            return running.run(program, source, sink, self._place, self._on_error, keeper)
+        except PypelininError as error:
+            if of_the_user(error) is None:
+                error.__traceback__ = None  # its words and its cause tell all
+            raise
 
     def _ended(self, out: list[Any]) -> Any:
         if self._finish is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pypelinin.errors import NotPicklable
 from pypelinin.runtime.values import pack_value, unpack_value
@@ -84,8 +86,9 @@ def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], sink:
             keep()
 
     try:
-        conductor.run(turned)
-        found = sink.at_end(sink.out)
+        with _ended_by_sigterm():
+            conductor.run(turned)
+            found = sink.at_end(sink.out)
     except BaseException:
         try:
             if conductor.settled:  # else what was kept last is nearer to the truth
@@ -95,6 +98,27 @@ def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], sink:
         raise
     keeper.remove()
     return found
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM is what batch systems send: it raises, as Ctrl-C does, so that the state is kept.
+
+    Not in other threads, which cannot, and not if the program does something about it itself.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _begun(inits: Iterable[Callable[[], Any]]) -> list[Any]:

@@ -179,9 +179,10 @@ class Plan:
         self._count(store, results[0] if len(results) == 1 and not named else None)
         needed = self.rule.needed(store.tallies.values())
         more = min(TRIALS_AT_ONCE, self._more(store, needed))
-        begun = f"; starting {store.begun}:{store.begun + more}" if more else ""
-        self._say(f"{store.id} done with {store.done} trials{begun}; estimated {needed} needed")
-        return self._trials(store, more)
+        trials = self._trials(store, more)
+        if not store.under_way or store.done.bit_count() == 1:  # a line for each trial hides all
+            self._say(f"{store.id} done with {store.done} trials; estimated {needed} needed")
+        return trials
 
     def _count(self, store: Tried, result: object) -> None:
         store.done += 1

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pypelinin.cluster.refusals import REMEDIES, no_room, no_such_labels, refuse, unknown_worker
+from pypelinin.cluster.refusals import (
+    REMEDIES,
+    no_room,
+    no_such_labels,
+    refuse,
+    too_large,
+    unknown_worker,
+)
 
 
 @pytest.mark.parametrize("code", REMEDIES)
@@ -48,3 +55,11 @@ def test_a_full_disk_says_what_goes_on_and_what_to_do() -> None:
     assert refusal.code == "busy"
     assert refusal.what.startswith("The disk is full: only 3.0 MB free. What runs is still")
     assert "Make room" in refusal.remedy
+
+
+def test_what_is_no_worker_of_the_user_has_no_name_to_be_told() -> None:
+    call = "call:3.11/2e371c30ecbc55d1"
+    refusal = too_large(call, "64 cores", ["n1 (2 cores)"])
+    assert "ever run a function of this run: it needs 64 cores" in refusal.what
+    assert "call:" not in no_such_labels(call, {"gpu": "yes"}, ["n1 (gpu=no)"]).what
+    assert "ever run 'A': it needs" in too_large("A", "64 cores", ["n1"]).what

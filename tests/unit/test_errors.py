@@ -22,6 +22,7 @@ def test_every_error_has_a_text_a_remedy_and_a_meaning(kind: type[PypelininError
     error = kind("The port is taken.", remedy="Choose another.")
     assert str(error) == "The port is taken. Choose another."
     assert str(kind("No.")) == "No."
+    assert str(kind("echo: KeyError: 'x'", remedy="Look.")) == "echo: KeyError: 'x'. Look."
     assert kind.__doc__
 
 

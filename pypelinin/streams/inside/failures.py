@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 from pypelinin.errors import JobError, NotPicklable, RemoteTraceback
@@ -37,7 +38,8 @@ class ItemFailed(JobError):
 def failure_of(stage: str, item: Any, error: BaseException) -> ItemFailure:
     """*error* as data."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    text = "".join(traceback.format_exception(error))
+    shown_from = of_the_user(error) or error.__traceback__
+    text = "".join(traceback.format_exception(type(error), error, shown_from))
     try:
         packed = pack_value("An exception", error)
     except NotPicklable:
@@ -67,10 +69,21 @@ def pack_items(items: Sequence[Any]) -> bytes:
     """A list of items on their way. Raises NotPicklable, which names one that cannot travel."""
     try:
         return pack_value("A list of items", list(items))
-    except NotPicklable:
-        for item in items:
-            pack_value(f"The item {shown(item)}", item)
-        raise
+    except NotPicklable as error:
+        whole = error
+    for item in items:
+        pack_value(f"The item {shown(item)}", item)
+    raise whole
+
+
+def of_the_user(error: BaseException) -> TracebackType | None:
+    """Its traceback from the first function that is not pypelinin's; None if all of them are."""
+    found = error.__traceback__
+    while found is not None:
+        if not str(found.tb_frame.f_globals.get("__name__", "")).startswith("pypelinin."):
+            return found
+        found = found.tb_next
+    return None
 
 
 def _text(error: BaseException) -> str:
@@ -93,4 +106,4 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-__all__ = ["ItemFailed", "error_of", "failure_of", "pack_items", "shown"]
+__all__ = ["ItemFailed", "error_of", "failure_of", "of_the_user", "pack_items", "shown"]

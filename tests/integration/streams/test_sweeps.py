@@ -152,6 +152,15 @@ def test_results_that_are_not_the_same_end_the_sweep() -> None:
         w.job(lambda id, trial, a: {a: 1})
 
 
+def test_a_result_that_is_no_dict_is_told_of_and_nothing_else() -> None:
+    with (
+        pytest.raises(DefinitionError, match="combination 0 gave 3") as error,
+        sweep({"a": [3]}, showProgress=False, slots=1) as w,
+    ):
+        w.job(lambda id, trial, a: a)
+    assert error.value.__cause__ is None
+
+
 def test_an_exception_of_a_job_ends_the_sweep() -> None:
     with (
         pytest.raises(ItemFailed, match="ZeroDivisionError") as error,

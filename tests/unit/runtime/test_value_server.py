@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,3 +255,16 @@ def test_a_server_whose_keys_are_broken_does_not_start(keys: Path, tmp_path: Pat
     with pytest.raises(ClusterError, match="cannot start"):
         served.start("c" * 32, durable=True)
     served.close()
+
+
+def test_nobody_who_hears_the_port_is_no_error(tmp_path: Path) -> None:
+    """Who started it was ended by Ctrl-C meanwhile."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "pypelinin.runtime.value_server"]
+    done = subprocess.run(
+        [*command, str(tmp_path), "c" * 32, "tcp://127.0.0.1:*"],
+        stdin=subprocess.PIPE, stdout=write, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -178,6 +178,7 @@ def test_what_becomes_of_items_that_fail(
     assert caplog.messages == []
     assert run(program(brittle), range(20), executor, "skip") == (good, [])
     assert len(caplog.messages) == 4
+    assert caplog.messages[0].endswith("KeyError: 3")  # to leave it out is what was wished for
     out, errors = run(program(brittle), range(20), executor, "collect")
     assert out == good
     assert sorted(error.item for error in errors) == ["13", "18", "3", "8"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -695,6 +696,32 @@ def test_what_becomes_of_an_item_that_fails(make: Make) -> None:
         assert (error.stage, error.item) == ("brittle", "0")
         assert isinstance(error.exception, ZeroDivisionError)
         assert "10 // item" in str(error.__cause__)
+
+
+def steps(error: BaseException) -> list[str]:
+    """The functions of its traceback."""
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+def test_what_an_item_raises_is_shown_without_what_is_inside(make: Make) -> None:
+    work = make([0])
+    work.job(brittle)
+    with pytest.raises(ItemFailed) as caught:
+        work.run()
+    assert steps(caught.value)[1:] in ([], ["run"])
+    assert ", in brittle" in str(caught.value.__cause__)
+    assert ", in step" not in str(caught.value.__cause__)
+
+
+def test_what_a_result_function_raises_is_shown_from_there(make: Make) -> None:
+    def refuses(item: int) -> None:
+        raise DefinitionError("not this one")
+
+    work = make([0])
+    work.result(refuses)
+    with pytest.raises(DefinitionError) as caught:
+        work.run()
+    assert steps(caught.value)[-1] == "refuses"
 
 
 def test_what_is_left_of_a_loop_in_which_an_item_fails(make: Make) -> None:

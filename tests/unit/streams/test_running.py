@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +126,39 @@ def test_a_run_goes_on_where_an_item_failed(run: Run, interval_s: float) -> None
     assert 0 not in once.seen
     assert 40 in once.seen
     assert not run.path.exists()
+
+
+def test_a_run_that_a_batch_system_ends_goes_on(run: Run) -> None:
+    """SIGTERM is as good as Ctrl-C."""
+    run.interval_s = 3600.0
+    ends = [5]
+
+    def ended(item: int) -> int:
+        if item in ends:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return item * 2
+
+    with pytest.raises(SystemExit) as caught:
+        run(program(ended), range(10))
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ends.clear()
+    assert run(program(ended), range(10)) == [2 * i for i in range(10)]
+
+
+def test_who_handles_sigterm_goes_on_doing_so(run: Run) -> None:
+    got: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: got.append(number))
+    try:
+        run(program(lambda _: os.kill(os.getpid(), signal.SIGTERM)), [0])
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert got == [signal.SIGTERM]
+
+
+def test_a_run_in_another_thread_has_no_signals(run: Run) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run, program(double), [1]).result() == [2]
 
 
 def test_inits_are_called_once_and_their_items_are_kept(run: Run) -> None:

@@ -270,6 +270,15 @@ def test_progress_is_told_if_wanted(capsys: pytest.CaptureFixture[str]) -> None:
         "Starting 1 of 2 with 3 trials\n"
         "Starting 2 of 2 with 3 trials\n"
         "1 done with 1 trials; estimated 3 needed\n"
-        "1 done with 2 trials; starting 3:5; estimated 40 needed\n"
-        "1 done with 3 trials; starting 5:7; estimated 40 needed\n",
+        "1 done with 2 trials; estimated 40 needed\n",
     )
+
+
+def test_progress_of_many_trials_is_not_told_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    swept = plan(Rule(50, 50), shows=True, a=[1])
+    swept.go_on(Swept(), START)
+    store = begun(swept, id=0)
+    for value in range(50):
+        swept.take_trial(store, {"v": value})
+    told = [line for line in capsys.readouterr().err.splitlines() if " done with " in line]
+    assert [int(line.split()[3]) for line in told] == [1, 2, 4, 8, 16, 32, 50]

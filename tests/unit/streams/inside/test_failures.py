@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import threading
 from typing import Any
 
 import pytest
 
-from pypelinin.errors import JobError, RemoteTraceback
+from pypelinin.errors import JobError, NotPicklable, RemoteTraceback
 from pypelinin.streams.inside.failures import (
     ITEM_TEXT_MAX,
     TEXT_MAX,
@@ -16,6 +17,8 @@ from pypelinin.streams.inside.failures import (
     ItemFailed,
     error_of,
     failure_of,
+    of_the_user,
+    pack_items,
     shown,
 )
 
@@ -127,3 +130,37 @@ def test_the_error_itself_travels() -> None:
     assert str(found) == str(there_and_back(Plain("why")))
     assert (found.stage, found.item) == ("stage", "7")
     assert type(found.exception) is Plain
+
+
+def test_a_traceback_begins_where_the_users_code_does() -> None:
+    def broken() -> None:
+        json.loads("")
+
+    begins = {"__name__": "pypelinin.streams.anywhere"}
+    exec("def play(function):\n    function()", begins)
+    with pytest.raises(json.JSONDecodeError) as caught:
+        begins["play"](broken)  # type: ignore[operator]  # exec made it
+    # the test's own frame stands before that of the package; slots begin in the package
+    caught.value.__traceback__ = caught.value.__traceback__ and caught.value.__traceback__.tb_next
+    text = failure_of("stage", 1, caught.value).traceback
+    assert "in play" not in text
+    assert "in broken" in text
+    assert "in loads" in text
+
+
+def test_a_traceback_without_the_users_code_stays_whole() -> None:
+    begins = {"__name__": "pypelinin.streams.anywhere"}
+    exec("def play(item):\n    return item()", begins)
+    with pytest.raises(TypeError) as caught:
+        begins["play"](1)  # type: ignore[operator]  # exec made it
+    caught.value.__traceback__ = caught.value.__traceback__ and caught.value.__traceback__.tb_next
+    assert of_the_user(caught.value) is None
+    assert "in play" in failure_of("stage", 1, caught.value).traceback
+
+
+def test_the_item_that_cannot_travel_is_told_of_alone() -> None:
+    lock = threading.Lock()
+    with pytest.raises(NotPicklable, match="The item <unlocked") as caught:
+        pack_items([1, lock])
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__context__ is None  # no word of the whole list
