@@ -103,6 +103,8 @@ def checkpoint_file(path: str) -> str:
     found = Path(path).absolute()
     if not found.parent.is_dir():
         raise click.UsageError(f"--checkpoint: {found.parent} is no directory.")
+    if found.is_dir():
+        raise click.UsageError(f"--checkpoint: {found} is a directory.")
     return str(found)
 
 

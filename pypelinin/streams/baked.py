@@ -57,7 +57,7 @@ def sweep(
     """
     plan = Plan(
         Combinations({} if variables is None else variables),
-        rule_of(trials, trialsParms or {}),
+        rule_of(trials, {} if trialsParms is None else trialsParms),
         showProgress,
         options.get("on_error", "stop") != "stop",
     )
@@ -92,6 +92,7 @@ class Sweep(Work):
 
     def close(self) -> None:
         """Add the other ends of the frames, and what is done with the table."""
+        self._builder.check_closed(but=2)
         self.frameEnd(self._plan.take_trial)
         self.frameEnd(self._plan.take_measured)
         self.result(self._show)

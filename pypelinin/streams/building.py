@@ -54,12 +54,16 @@ class Builder:
             for stage in segment.stages:
                 if isinstance(stage, Frame):
                     self._settle_reduces(stage)
-        if self._open:
+        self.check_closed()
+        return self.program
+
+    def check_closed(self, but: int = 0) -> None:
+        """Raise DefinitionError if more than the outermost *but* frames are open."""
+        if len(self._open) > but:
             raise DefinitionError(
                 f"The frame {self._open[-1][0].name} is never closed.",
                 remedy="Put @w.frameEnd behind its last stage.",
             )
-        return self.program
 
     def _settle_reduces(self, frame: Frame) -> None:
         """A loop and the reduces of its turns are one thing, so they are in one process."""

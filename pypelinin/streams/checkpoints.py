@@ -5,17 +5,34 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
 from pypelinin.errors import DefinitionError
+from pypelinin.streams.inside import ambient
 
 VERSION = 1
 MAGIC = b"pypelinin stream\n"
+SUM_BYTES = 4
 VARIABLE = "PYPELININ_CHECKPOINT"
 """The file, where the program does not name one."""
+_named: dict[str, int] = {}
+"""By file that the environment names: streams of this process that keep their state there."""
+
+
+def named_by_environment() -> str | None:
+    """Where a stream keeps its state that does not say so: FILE, the second one FILE.2.
+
+    None where nothing is named, and within a stream: its functions are called again anyway.
+    """
+    path = os.environ.get(VARIABLE)
+    if not path or ambient.is_inside():
+        return None
+    number = _named[path] = _named.get(path, 0) + 1
+    return path if number == 1 else f"{path}.{number}"
 
 
 class Checkpoint:
@@ -61,7 +78,10 @@ class Checkpoint:
         try:
             if not data.startswith(MAGIC):
                 raise ValueError("it does not begin as a checkpoint does")
-            version, described, kept = msgpack.unpackb(data[len(MAGIC) :], strict_map_key=False)
+            summed, rest = data[len(MAGIC) : len(MAGIC) + SUM_BYTES], data[len(MAGIC) + SUM_BYTES :]
+            if summed != _sum_of(rest):
+                raise ValueError("its checksum is not that of its content")
+            version, described, kept = msgpack.unpackb(rest, strict_map_key=False)
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise DefinitionError(
                 f"{self.path} is no whole checkpoint: {error}. It was not touched.",
@@ -87,13 +107,19 @@ class Checkpoint:
         return time.monotonic() - self._written >= self._interval_s
 
     def write(self, kept: dict[str, Any]) -> None:
-        """Put *kept* in the place of what was there. Raises OSError."""
+        """Put *kept* in the place of what was there. Raises OSError; then that is still there."""
+        self._written = time.monotonic()  # what fails is tried again after the interval
         data = msgpack.packb((VERSION, self._described, kept), use_bin_type=True)
-        with self._aside.open("wb") as file:
-            file.write(MAGIC + data)
-            file.flush()
-            os.fsync(file.fileno())
-        self._aside.replace(self.path)
+        try:
+            with self._aside.open("wb") as file:
+                file.write(MAGIC + _sum_of(data) + data)
+                file.flush()
+                os.fsync(file.fileno())
+            self._aside.replace(self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._aside.unlink()  # it may be what fills the disk
+            raise
         self._written = time.monotonic()
 
     def remove(self) -> None:
@@ -102,9 +128,13 @@ class Checkpoint:
             self.path.unlink()
 
 
+def _sum_of(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(SUM_BYTES, "big")
+
+
 def _names(described: Any) -> str:
     found = [name for stages, reduce, _ in described for _, name in [*stages, [0, reduce]] if name]
     return ", ".join(found) or "none"
 
 
-__all__ = ["VARIABLE", "Checkpoint"]
+__all__ = ["VARIABLE", "Checkpoint", "named_by_environment"]

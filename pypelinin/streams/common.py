@@ -234,7 +234,7 @@ class _Call:
 
 
 class _JobStage(_Adapter[Job]):
-    def call(self, *works: Any, **named: Any) -> Multiple | None:
+    def call(self, /, *works: Any, **named: Any) -> Multiple | None:
         instance = self._instance()
         with _Call() as call:
             instance.handleWork(*works, **named)

@@ -18,7 +18,13 @@ from pypelinin.errors import DefinitionError, JobError, NotPicklable
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams import inside
-from pypelinin.streams.inside.failures import ItemFailed, error_of, failure_of, pack_items
+from pypelinin.streams.inside.failures import (
+    ItemFailed,
+    error_of,
+    failure_of,
+    pack_items,
+    unpack_items,
+)
 from pypelinin.streams.inside.play import BUDGET_S, Play, State
 from pypelinin.streams.inside.portions import Chunk, ItemFailure, Pace, Report
 from pypelinin.streams.inside.program import Frame, Program
@@ -31,6 +37,8 @@ AHEAD = 3
 """Portions that are out at once, for each slot."""
 CHUNK_MAX = 100_000
 CHUNK_BYTES_MAX = 1024 * 1024
+HELD_BYTES_MAX = 64 * 1024 * 1024
+"""Of items that wait for those before them."""
 PIECES = 16
 """Into so many a chunk is cut with which a slot died."""
 GROWTH = 8
@@ -132,14 +140,36 @@ class Conductor:
         return pack_value("An item of the stream", kept)
 
     def restore(self, state: bytes) -> None:
-        """Go on from there; what was out then begins anew."""
+        """Go on from there; what was out then begins anew.
+
+        Raises DefinitionError if one of the two gives items in order and the other does not.
+        """
         tokens, ordering, self._pace, self.size, self._due, failures = unpack_value(state)
+        if (ordering is None) != (self.ordering is None):
+            raise DefinitionError(
+                f"The checkpoint is of this stream with ordered={ordering is not None}, and now "
+                f"it has ordered={ordering is None}.",
+                remedy="Let it be as it was, or move the checkpoint away to begin anew.",
+            )
         self._failures += failures
         self.errors += [error_of(failure) for failure in failures]
-        self.tokens.thaw(tokens)
-        if self.ordering is not None and ordering is not None:
+        self.tokens.thaw(tokens, self._is_here)
+        if self.ordering is not None:
             self.ordering.restore(ordering)
         self._give()
+
+    def _is_here(self, portion: Portion) -> bool:
+        """Whether it is to be played here: the program may say so by now, or no more."""
+        segments = self._program.segments
+        if isinstance(portion, Merging):
+            reduce = segments[portion.segment].reduce
+            return reduce is not None and reduce.here
+        if isinstance(portion, Chunk):
+            stages = segments[portion.segment].stages
+            return portion.stage < len(stages) and stages[portion.stage].here
+        place, segment, *_ = unpack_value(portion.state)
+        waits = segments[segment].reduce if place is None else segments[place[0]].stages[place[1]]
+        return waits is not None and waits.here
 
     def _turn(self) -> None:
         for number in self.tokens.ready():
@@ -156,10 +186,18 @@ class Conductor:
             self._play_here(self._here.pop())
         elif not self._ended.empty():  # the source may come slowly
             self._collect(self._ended.get())
-        elif self._source is not None and len(self._ready) + len(self._out) < self._out_max:
+        elif self._source is not None and self._has_room:
             self._pull()
         elif self._out:
             self._collect(self._ended.get())
+
+    @property
+    def _has_room(self) -> bool:
+        """For more of the source; not while too much waits for an item that takes long."""
+        if not self._out:
+            return True
+        held = 0 if self.ordering is None else self.ordering.held_bytes
+        return len(self._ready) + len(self._out) < self._out_max and held < HELD_BYTES_MAX
 
     def _pull(self) -> None:
         """The next items of the source become a chunk."""
@@ -228,7 +266,7 @@ class Conductor:
         Pieces of it are tried, until it is known by which item.
         """
         if isinstance(portion, Chunk):
-            items = unpack_value(portion.items)
+            items = unpack_items(portion.items)
             if len(items) > 1:
                 size = -(-len(items) // PIECES)
                 cuts = [items[i : i + size] for i in range(0, len(items), size)]
@@ -266,11 +304,12 @@ class Conductor:
             self._learn(report)
         items: list[Any] = []
         if report.part is not None and self.tokens.comes_out(number):
-            items = unpack_value(report.part.data)
+            items = unpack_items(report.part.data)
         self.settled = False
         children = self.tokens.report(number, report)
         if children is not None and self.ordering is not None:
-            items = self.ordering.add(number, items, report.holes, children)
+            size = len(report.part.data) if report.part is not None else 0
+            items = self.ordering.add(number, items, report.holes, children, size)
         self._due = [] if children is None else items
         self.settled = True
         self._give()
@@ -293,7 +332,7 @@ class Conductor:
 
 def packed_program(program: Program) -> bytes:
     """*program* for slots. Raises NotPicklable, which names the function that cannot travel."""
-    functions = Functions()
+    functions, program = Functions(), program.for_slots()
     try:
         return functions.function(partial(inside.given, program))[1]
     except NotPicklable:

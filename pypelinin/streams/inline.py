@@ -29,7 +29,7 @@ from typing import Any, Self, TypeVar
 from pypelinin.errors import DefinitionError, PypelininError
 from pypelinin.streams import common, places, running
 from pypelinin.streams.building import Builder, check_arguments, check_callable, name_of
-from pypelinin.streams.checkpoints import VARIABLE, Checkpoint
+from pypelinin.streams.checkpoints import Checkpoint, named_by_environment
 from pypelinin.streams.inside.ambient import getCpuCount, getRank
 from pypelinin.streams.inside.failures import ItemFailed, of_the_user
 from pypelinin.streams.inside.program import Frame, Reduce, Stage, unchanged
@@ -72,7 +72,7 @@ class Work:
             ("checkpointInterval", checkpointInterval),
             ("checkpointSyncInterval", checkpointSyncInterval),
         ):
-            if not value >= 0:  # NaN is no time either
+            if not _is_time(value):
                 raise DefinitionError(f"{name} is seconds, at least 0, not {value!r}.")
         if on_error not in ON_ERROR:
             raise DefinitionError(f"on_error is one of {', '.join(ON_ERROR)}, not {on_error!r}.")
@@ -83,7 +83,8 @@ class Work:
         """Of the last run, with on_error="collect"."""
         self._place = places.Place(on, engine, slots)
         self._multiprocessing = useMultiprocessing
-        self._checkpoint = (checkpointFile, float(checkpointInterval))
+        self._path = checkpointFile
+        self._interval_s = float(checkpointInterval)
         self._ordered = ordered
         self._on_error = on_error
         self._builder = Builder()
@@ -232,8 +233,10 @@ class Work:
             program.stay_here()
         out: list[Any] = []
         deliver = out.extend if self._result is None else partial(_each, self._result)
-        path = self._checkpoint[0] or os.environ.get(VARIABLE)
-        keeper = Checkpoint(path, program.described(), self._checkpoint[1]) if path else None
+        if not self._path:
+            self._path = named_by_environment()
+        described = program.described()
+        keeper = Checkpoint(self._path, described, self._interval_s) if self._path else None
         source = running.Source(self._initial, self._inits)
         self._ran = True
         self.errors = []
@@ -283,6 +286,10 @@ def _each(result: Function, items: Iterable[Any]) -> None:
 
 def _drop(item: Any) -> None:
     """What a stream in a `with` does with items for which there is no result function."""
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and value >= 0  # NaN is no time either
 
 
 def _is_here(func: Any, useMultiprocessing: bool) -> bool:

@@ -15,8 +15,9 @@ from pypelinin.errors import DefinitionError, ProgramError
 PAUSE_S = 1.0
 """Before the second run; before the third twice as long, and so on."""
 ALWAYS_TRANSIENT = "No child processes"
-NOT_FOR_OTHERS = ("OMPI_", "OPAL_")
-"""Variables of an MPI that this process runs below: a program of its own MPI must not see them."""
+NOT_FOR_OTHERS = ("OMPI_", "OPAL_", "PYPELININ_CHECKPOINT")
+"""Variables of an MPI that this process runs below: a program of its own MPI must not see them,
+nor where this one keeps the state of its stream."""
 SHOWN_CHARACTERS = 4000
 """Of each text so much, from its end, stands in the message of an error."""
 
@@ -29,8 +30,9 @@ def invoke(
     """Run a program to its end; returns what it wrote to standard output and standard error.
 
     The program, the first of *progAndArgs*, is the path of an executable file: the directories of
-    PATH are not searched. It reads nothing, and gets neither a shell nor `OMPI_*` and `OPAL_*`.
-    Both texts are read as UTF-8 while it runs, so it may write as much as memory holds.
+    PATH are not searched. It reads nothing, and gets no shell, no `OMPI_*`, `OPAL_*` and
+    `PYPELININ_CHECKPOINT`. Both texts are read as UTF-8 while it runs, so it may write as much as
+    memory holds.
 
     If it fails and its standard error contains one of *transientErrors* (or "No child
     processes"), it is run again after 1, 2, 3 ... seconds, *maxRetries* times in all.

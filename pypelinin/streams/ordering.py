@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+ENTRY_BYTES = 64
+"""What an item takes besides its content."""
+
 
 class Ordering:
     """Holds back what comes before its time.
@@ -17,8 +20,11 @@ class Ordering:
         """By job of the source, in its order: of it and all below it, how many are not through."""
         self._root: dict[int, int] = {}
         """By job that is not through, the job of the source that it comes from."""
-        self._nodes: dict[int, tuple[list[Any], Sequence[int], Sequence[int]]] = {}
-        """By job that is through: items, holes, children."""
+        self._nodes: dict[int, tuple[list[Any], Sequence[int], Sequence[int], int]] = {}
+        """By job that is through: items, holes, children, bytes."""
+
+        self.held_bytes = 0
+        """About what is held back takes."""
 
     def begin(self, number: int) -> None:
         """A job of the source."""
@@ -26,13 +32,20 @@ class Ordering:
         self._root[number] = number
 
     def add(
-        self, number: int, items: list[Any], holes: Sequence[int], children: Sequence[int]
+        self,
+        number: int,
+        items: list[Any],
+        holes: Sequence[int],
+        children: Sequence[int],
+        size: int = 0,
     ) -> list[Any]:
-        """A job is through; the items whose time has come."""
+        """A job is through, with items of *size* bytes; the items whose time has come."""
         root = self._root.pop(number)
         self._root.update(dict.fromkeys(children, root))
         self._open[root] += len(children) - 1
-        self._nodes[number] = (items, holes, children)
+        size += ENTRY_BYTES * (len(items) + 1)
+        self._nodes[number] = (items, holes, children, size)
+        self.held_bytes += size
         out: list[Any] = []
         while self._open and not self._open[first := next(iter(self._open))]:
             del self._open[first]
@@ -44,6 +57,7 @@ class Ordering:
 
     def restore(self, state: Any) -> None:
         self._open, self._root, self._nodes = state
+        self.held_bytes = sum(node[-1] for node in self._nodes.values())
 
     def _taken(self, number: int) -> list[Any]:
         """The items of a job and its children; leftovers of leftovers can be deep."""
@@ -54,7 +68,8 @@ class Ordering:
             if isinstance(top, list):
                 out += top
                 continue
-            items, holes, children = self._nodes.pop(top)
+            items, holes, children, size = self._nodes.pop(top)
+            self.held_bytes -= size
             pieces: list[int | list[Any]] = []
             before = 0
             for hole, child in zip(holes, children, strict=True):

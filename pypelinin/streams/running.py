@@ -74,12 +74,15 @@ def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], sink:
     """Run to the end, with checkpoints; one more if it ends before that."""
 
     def keep() -> None:
-        keeper.write({
-            "before": pack_value("What init returned", before),
-            "taken": conductor.items.taken,
-            "out": pack_value("What came out of the stream", sink.out),
-            "state": conductor.state(),
-        })  # fmt: skip
+        try:
+            keeper.write({
+                "before": pack_value("What init returned", before),
+                "taken": conductor.items.taken,
+                "out": pack_value("What came out of the stream", sink.out),
+                "state": conductor.state(),
+            })  # fmt: skip
+        except (OSError, NotPicklable) as error:  # the stream is more important
+            log.warning("The checkpoint %s could not be written: %s", keeper.path, error)
 
     def turned() -> None:
         if keeper.is_due:
@@ -90,11 +93,8 @@ def _kept_run(conductor: Conductor, keeper: Checkpoint, before: list[Any], sink:
             conductor.run(turned)
             found = sink.at_end(sink.out)
     except BaseException:
-        try:
-            if conductor.settled:  # else what was kept last is nearer to the truth
-                keep()
-        except (OSError, NotPicklable) as error:  # what ended the stream is more important
-            log.warning("The checkpoint %s could not be written: %s", keeper.path, error)
+        if conductor.settled:  # else what was kept last is nearer to the truth
+            keep()
         raise
     keeper.remove()
     return found

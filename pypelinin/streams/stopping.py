@@ -8,6 +8,7 @@ itself, or within `eps`, whichever is wider.
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Tally:
     count: int = 0
     mean: float = 0.0
     squares: float = 0.0
-    """Of the distances from the mean; never below 0, as sums of squares can be."""
+    """Of the distances from the mean; below 0, as sums of squares can be, only if it overflows."""
 
     def add(self, value: float) -> None:
         self.count += 1
@@ -46,8 +47,10 @@ class Tally:
 
     @property
     def deviation(self) -> float:
-        """Of the population: divided by the number of values."""
-        return math.sqrt(self.squares / self.count) if self.count else math.nan
+        """Of the population: divided by the number of values. NaN if that is beyond a float."""
+        return (
+            math.sqrt(self.squares / self.count) if self.count and self.squares >= 0 else math.nan
+        )
 
     @property
     def error(self) -> float:
@@ -87,6 +90,11 @@ class Rule:
 def rule_of(trials: SupportsIndex, parameters: Mapping[str, float]) -> Rule:
     """The rule that `sweep`'s *trials* and *trialsParms* say. Raises DefinitionError."""
     number = _whole(trials, "trials")
+    if not isinstance(parameters, Mapping):
+        raise DefinitionError(
+            f"trialsParms is a dict of names and numbers, not {parameters!r}.",
+            remedy=f"Known are: {', '.join(PARAMETERS)}.",
+        )
     unknown = [name for name in parameters if name not in PARAMETERS]
     if unknown:
         known = ", ".join(PARAMETERS)
@@ -130,7 +138,7 @@ def _whole(value: object, name: str) -> int:
 
 
 def _real(value: object, name: str) -> float:
-    number = float(value) if isinstance(value, (int, float)) else math.nan
+    number = float(value) if isinstance(value, numbers.Real) else math.nan
     if math.isnan(number):
         raise DefinitionError(f"trialsParms: {name} is a number, not {value!r}.")
     return number

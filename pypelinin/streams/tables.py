@@ -78,7 +78,7 @@ def _cells(values: Sequence[Any]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    shown = str(value)
+    shown = str(value).replace("\n", "\\n")  # a row is a line
     return shown if shown.startswith("-") and not isinstance(value, str) else f" {shown}"
 
 

@@ -8,6 +8,7 @@ chunks, 64 groups of these, and at the end all of them. No clock, no process, no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgpack
@@ -183,13 +184,18 @@ class Tokens:
         )
         return packed
 
-    def thaw(self, packed: bytes) -> None:
+    def thaw(self, packed: bytes, is_here: Callable[[Portion], bool]) -> None:
+        """*is_here* says of a portion whether it is now for who runs the stream."""
         run, portions, readers, parts, group = msgpack.unpackb(
             packed, strict_map_key=False, use_list=True
         )
         kinds: dict[str, Any] = {kind.__name__: kind for kind in (Chunk, Merging, Closing, Source)}
         self._run = frozen.thaw(run)
-        self._portions = {number: kinds[name](*rest) for number, (name, rest) in portions.items()}
+        found = {number: kinds[name](*rest) for number, (name, rest) in portions.items()}
+        self._portions = {
+            number: one if isinstance(one, Source) else one._replace(here=is_here(one))
+            for number, one in found.items()
+        }
         self._readers = dict(readers)
         self._parts = {number: Part(*part) for number, part in parts.items()}
         self._group = list(group)

@@ -26,9 +26,14 @@ def getCpuCount() -> int:
     return _cpus[-1]
 
 
+def is_inside() -> bool:
+    """Whether a function of a stream asks."""
+    return bool(_cpus)
+
+
 def getRank() -> int:
     """Always 0: a script runs once, however many nodes there are."""
     return 0
 
 
-__all__ = ["getCpuCount", "getRank", "stream"]
+__all__ = ["getCpuCount", "getRank", "is_inside", "stream"]

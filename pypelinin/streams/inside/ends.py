@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pypelinin.errors import NotPicklable
 from pypelinin.runtime.values import pack_value, unpack_value
-from pypelinin.streams.inside.failures import pack_items
+from pypelinin.streams.inside.failures import pack_items, unpack_items
 from pypelinin.streams.inside.portions import Chunk, Part, Suspended
 from pypelinin.streams.inside.program import Reduce
 from pypelinin.streams.inside.words import items_of
@@ -37,7 +37,7 @@ class End:
     def take(self, parts: Iterable[Part]) -> None:
         """What came through elsewhere."""
         for part in parts:
-            for item in unpack_value(part.data):
+            for item in unpack_items(part.data):
                 self.add(item)
 
     def add_child(self, child: Child) -> None:

@@ -50,8 +50,9 @@ def failure_of(stage: str, item: Any, error: BaseException) -> ItemFailure:
 
 def error_of(failure: ItemFailure) -> ItemFailed:
     """What is raised or collected for *failure*."""
+    said = f"{failure.kind}: {failure.text}" if failure.text else failure.kind
     error = ItemFailed(
-        f"{failure.stage} failed for the item {failure.item}: {failure.kind}: {failure.text}",
+        f"{failure.stage} failed for the item {failure.item}: {said.removesuffix('.')}.",
         failure.stage,
         failure.item,
     )
@@ -86,6 +87,19 @@ def of_the_user(error: BaseException) -> TracebackType | None:
     return None
 
 
+def unpack_items(data: bytes) -> list[Any]:
+    """What `pack_items` packed. Raises NotPicklable if an item does not come back."""
+    try:
+        items: list[Any] = unpack_value(data)
+    except Exception as error:
+        raise NotPicklable(
+            f"An item was sent and cannot be read again: {type(error).__name__}: {error}.",
+            remedy="Its class must take back what it pickles: an exception with arguments of its "
+            "own needs a __reduce__.",
+        ) from error
+    return items
+
+
 def _text(error: BaseException) -> str:
     try:
         return str(error)
@@ -106,4 +120,6 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-__all__ = ["ItemFailed", "error_of", "failure_of", "of_the_user", "pack_items", "shown"]
+__all__ = [
+    "ItemFailed", "error_of", "failure_of", "of_the_user", "pack_items", "shown", "unpack_items",
+]  # fmt: skip

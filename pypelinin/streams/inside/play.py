@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 from pypelinin.errors import NotPicklable
 from pypelinin.runtime.values import pack_value, unpack_value
 from pypelinin.streams.inside.ends import Child, Collected, End, Reduced
-from pypelinin.streams.inside.failures import failure_of, pack_items
+from pypelinin.streams.inside.failures import failure_of, pack_items, unpack_items
 from pypelinin.streams.inside.portions import Chunk, ItemFailure, Pace, Part, Report, Suspended
 from pypelinin.streams.inside.program import Frame, Program, Stage
 from pypelinin.streams.inside.words import Args, Multiple, items_of
@@ -91,7 +91,7 @@ class Play:
         """Bring *chunk* to the end of its segment."""
         end = self._end_of(chunk.segment)
         return self._report(chunk.segment, end, lambda: self._bring(
-            chunk.segment, chunk.stage, unpack_value(chunk.items), end
+            chunk.segment, chunk.stage, unpack_items(chunk.items), end
         ))  # fmt: skip
 
     def merge(self, segment: int, parts: Iterable[Part]) -> Report:

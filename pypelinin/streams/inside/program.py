@@ -7,8 +7,8 @@ Segments are numbered; the first one of the stream is 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, TypeVar
 
 from pypelinin.streams.inside.words import Object
 
@@ -18,6 +18,11 @@ Function = Callable[..., Any]
 def unchanged(store: Any) -> Any:
     """What a frame or a reduce emits if it is not told otherwise."""
     return store
+
+
+def elsewhere(*_: Any, **__: Any) -> NoReturn:
+    """Stands in a slot for a function that is called by whoever runs the stream."""
+    raise RuntimeError("This function is for the process of whoever runs the stream.")
 
 
 @dataclass(slots=True)
@@ -53,6 +58,21 @@ class Reduce:
     here: bool = False
     store: Function = Object
     emit: Function = unchanged
+
+
+S = TypeVar("S", Stage, Frame, Reduce, Stage | Frame)
+
+
+def _for_slots(stage: S) -> S:
+    """*stage* without its functions, if it is for here."""
+    if not stage.here:
+        return stage
+    if isinstance(stage, Stage):
+        return replace(stage, function=elsewhere)
+    bare = replace(stage, function=elsewhere, store=elsewhere, emit=elsewhere)
+    if isinstance(bare, Frame):
+        bare.end = elsewhere
+    return bare
 
 
 @dataclass(slots=True)
@@ -106,6 +126,19 @@ class Program:
                 stage.here = True
             if segment.reduce is not None:
                 segment.reduce.here = True
+
+    def for_slots(self) -> Program:
+        """A copy without the functions that are called here only: these need not travel."""
+        copied = [
+            replace(
+                segment,
+                stages=[_for_slots(stage) for stage in segment.stages],
+                reduce=segment.reduce and _for_slots(segment.reduce),
+                frame=segment.frame and _for_slots(segment.frame),
+            )
+            for segment in self.segments
+        ]
+        return replace(self, segments=copied)
 
     def described(self) -> list[Any]:
         """What two programs have in common if one can go on with what the other left."""

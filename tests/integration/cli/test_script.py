@@ -87,6 +87,7 @@ def test_a_running_cluster_is_used(home: Home) -> None:
         (("--host", "a", "--api", "tcp://h:1", "script.py"), 2, "Hosts are for a cluster of its"),
         (("--host", "a", "--ssh", "/no/such/ssh", "script.py"), 4, "'/no/such/ssh' cannot be run"),
         (("--checkpoint", "no/place", "script.py"), 2, "/no is no directory"),
+        (("--checkpoint", ".", "script.py"), 2, " is a directory"),
     ],
 )
 def test_wrong_use(home: Home, arguments: tuple[str, ...], code: int, said: str) -> None:

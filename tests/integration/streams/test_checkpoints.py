@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pypelinin.errors import DefinitionError
-from pypelinin.streams import Work
+from pypelinin.streams import ItemFailed, Work, checkpoints, map
 from tests.integration.streams.project import build
 
 PROJECT = Path(__file__).with_name("project.py")
@@ -132,6 +132,46 @@ def test_the_keyword_wins_over_the_environment(
         with pytest.raises(Exception, match="fails failed"):
             work.run()
     assert {path.name for path in tmp_path.iterdir()} == {"environment", "keyword"}
+
+
+def test_each_stream_of_a_script_has_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one has left is not for another one that looks the same."""
+    monkeypatch.setenv("PYPELININ_CHECKPOINT", str(tmp_path / "kept"))
+    fails = [True]
+
+    def same(item: int) -> int:
+        if item == 12 and fails:
+            raise ValueError(item)
+        return item
+
+    def script() -> list[list[int]]:
+        monkeypatch.setattr(checkpoints, "_named", {})  # as in a new process
+        return [list(map(same, items, useMultiprocessing=False)) for items in ([1, 2], [11, 12])]
+
+    with pytest.raises(ItemFailed):
+        script()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.2"]
+    fails.clear()
+    assert script() == [[1, 2], [11, 12]]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_streams_in_functions_leave_the_checkpoint_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept"
+    monkeypatch.setenv("PYPELININ_CHECKPOINT", str(kept))
+    for slots in (1, None):  # in a slot, and in this process
+        work = Work(range(4), checkpointInterval=0, slots=slots, useMultiprocessing=bool(slots))
+
+        @work.job
+        def sums(item: int) -> int:
+            return sum(map(abs, [1, 2, -item], slots=1))
+
+        assert sorted(work.run()) == [3, 4, 5, 6]
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there_is_told_before_all_else(tmp_path: Path) -> None:

@@ -34,3 +34,16 @@ def test_nothing_runs_if_the_block_raises(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(KeyError):
         stopped()
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_frame_that_the_block_left_open_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def mine(store: object, first: object) -> None: ...
+
+    def left() -> None:
+        with baked.sweep({"a": [1]}) as w:
+            w.frame(mine)
+            w.job(print)
+
+    with pytest.raises(DefinitionError, match="The frame mine is never closed"):
+        left()
+    assert capsys.readouterr() == ("", "")

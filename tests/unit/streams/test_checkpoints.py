@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,14 @@ import msgpack
 import pytest
 
 from pypelinin.errors import DefinitionError
-from pypelinin.streams.checkpoints import MAGIC, VERSION, Checkpoint
+from pypelinin.streams.checkpoints import (
+    MAGIC,
+    VARIABLE,
+    VERSION,
+    Checkpoint,
+    named_by_environment,
+)
+from pypelinin.streams.inside import ambient
 
 DESCRIBED: list[Any] = [[[["Stage", "double"]], "total", None], [[["Stage", "half"]], None, None]]
 KEPT = {"taken": 3, "state": b"s", "out": b"o", "before": b"b"}
@@ -22,6 +32,11 @@ def path(tmp_path: Path) -> Path:
 
 def checkpoint(path: Path, described: Any = DESCRIBED, interval_s: float = 600.0) -> Checkpoint:
     return Checkpoint(path, described, interval_s)
+
+
+def whole(content: bytes) -> bytes:
+    """A file with that in it."""
+    return MAGIC + zlib.crc32(content).to_bytes(4, "big") + content
 
 
 def test_what_was_written_is_read(path: Path) -> None:
@@ -87,6 +102,33 @@ def test_a_write_that_fails_leaves_what_was_there(path: Path) -> None:
     assert kept.read() == KEPT
 
 
+def test_a_full_disk_is_not_filled_further_and_not_tried_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    kept = checkpoint(path)
+    monkeypatch.setattr(kept, "_written", -1e9)
+    assert kept.is_due
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        kept.write(KEPT)
+    assert list(path.parent.iterdir()) == []
+    assert not kept.is_due
+
+
+def test_the_environment_names_a_file_for_each_stream(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert named_by_environment() is None
+    monkeypatch.setenv(VARIABLE, str(path))
+    assert [named_by_environment() for _ in "abc"] == [str(path), f"{path}.2", f"{path}.3"]
+    with ambient.stream(1):  # whoever is called again when the stream goes on
+        assert named_by_environment() is None
+
+
 def test_another_programs_is_left_alone_and_both_are_named(path: Path) -> None:
     checkpoint(path).write(KEPT)
     before = path.read_bytes()
@@ -108,7 +150,7 @@ def test_a_program_without_stages_is_named_so(path: Path) -> None:
 
 @pytest.mark.parametrize("described", [DESCRIBED, 7, "x", [[1]]])
 def test_another_versions_is_named(path: Path, described: Any) -> None:
-    path.write_bytes(MAGIC + msgpack.packb((VERSION + 1, described, {})))
+    path.write_bytes(whole(msgpack.packb((VERSION + 1, described, {}))))
     with pytest.raises(DefinitionError, match=f"its format is {VERSION + 1}, this one's {VERSION}"):
         checkpoint(path).read()
 
@@ -118,7 +160,9 @@ def test_a_file_that_is_cut_anywhere_is_no_whole_checkpoint(path: Path) -> None:
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(DefinitionError, match=r"no whole checkpoint.*not touched") as caught:
+        with pytest.raises(
+            DefinitionError, match=r"no whole checkpoint.*It was not touched"
+        ) as caught:
             checkpoint(path).read()
         assert caught.value.__cause__ is None  # it tells all
         assert path.read_bytes() == whole[:length]
@@ -126,6 +170,18 @@ def test_a_file_that_is_cut_anywhere_is_no_whole_checkpoint(path: Path) -> None:
 
 @pytest.mark.parametrize("rest", [b"\x01", b"\xc0", b"\x92\x01\x02", b"\xc1", b"\xa3abcd"])
 def test_a_file_with_something_else_in_it_is_none(path: Path, rest: bytes) -> None:
-    path.write_bytes(MAGIC + rest)
-    with pytest.raises(DefinitionError, match="is no whole checkpoint"):
-        checkpoint(path).read()
+    for content in (MAGIC + rest, whole(rest)):
+        path.write_bytes(content)
+        with pytest.raises(DefinitionError, match="is no whole checkpoint"):
+            checkpoint(path).read()
+
+
+def test_a_byte_that_changed_is_noticed(path: Path) -> None:
+    checkpoint(path).write(KEPT)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 0x11
+        path.write_bytes(changed)
+        with pytest.raises(DefinitionError, match=r"no whole checkpoint.*It was not touched"):
+            checkpoint(path).read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -145,6 +146,39 @@ def test_what_is_through_comes_out_before_more_is_taken(
     assert (counted.out, counted.ahead) == (50, 1)
 
 
+def test_what_waits_for_a_slow_item_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first item takes until nothing else goes on."""
+    monkeypatch.setattr(conducting, "CHUNK_MAX", 1)
+    monkeypatch.setattr(conducting, "HELD_BYTES_MAX", 10_000)
+
+    class FirstLast(AtOnce):
+        first: tuple[Future[Any], Any] | None = None
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            done = super().submit(fn, *args, **kwargs)
+            if self.count > 1:
+                return done
+            future: Future[Any] = Future()
+            self.first = (future, done.result())
+            return future
+
+    executor, counted = FirstLast(), Counted(1_000)
+
+    class Waiting(SimpleQueue[int]):
+        def get(self, block: bool = True, timeout: float | None = None) -> int:
+            if self.empty():  # all that could go on has gone on
+                assert executor.first is not None
+                executor.first[0].set_result(executor.first[1])
+            return super().get(block, timeout)
+
+    monkeypatch.setattr(conducting, "SimpleQueue", Waiting)
+    what = program(same)
+    what.ordered, what.cpus = True, 2
+    Conductor(what, Items(counted), executor, counted.deliver).run()
+    assert counted.out == 1_000
+    assert 20 < counted.ahead < 200
+
+
 def test_chunks_of_large_items_are_small() -> None:
     sizes = []
 
@@ -178,7 +212,7 @@ def test_what_becomes_of_items_that_fail(
     assert caplog.messages == []
     assert run(program(brittle), range(20), executor, "skip") == (good, [])
     assert len(caplog.messages) == 4
-    assert caplog.messages[0].endswith("KeyError: 3")  # to leave it out is what was wished for
+    assert caplog.messages[0].endswith("KeyError: 3.")  # to leave it out is what was wished for
     out, errors = run(program(brittle), range(20), executor, "collect")
     assert out == good
     assert sorted(error.item for error in errors) == ["13", "18", "3", "8"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
@@ -124,3 +125,20 @@ def test_random_streams_come_out_in_the_order_of_the_source(
         assert found == programs._through_plain(spec.stages, spec.items), f"seed {seed}: {spec}"
         several += len(set(found)) > 2
     assert several > 50
+
+
+def test_what_is_held_back_is_measured() -> None:
+    ordering = Ordering()
+    for number in (1, 2, 3):
+        ordering.begin(number)
+    ordering.add(3, ["c", "d"], (), (), 1000)
+    first = ordering.held_bytes
+    assert first > 1000
+    ordering.add(2, ["b"], (), (), 500)
+    assert ordering.held_bytes > first + 500
+    other = Ordering()
+    other.restore(copy.deepcopy(ordering.state()))
+    assert other.held_bytes == ordering.held_bytes
+    for one in (ordering, other):
+        assert one.add(1, ["a"], (), ()) == ["a", "b", "c", "d"]
+        assert one.held_bytes == 0

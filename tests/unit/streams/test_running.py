@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import Any
 import pytest
 
 from pypelinin import Executor
-from pypelinin.errors import NotPicklable
+from pypelinin.errors import DefinitionError, NotPicklable
 from pypelinin.streams import ItemFailed, Multiple, getCpuCount, running
 from pypelinin.streams.checkpoints import Checkpoint
-from pypelinin.streams.inside.program import Program, Reduce, Segment, Stage
+from pypelinin.streams.inside.program import Frame, Program, Reduce, Segment, Stage
 from pypelinin.streams.places import Place
 
 
@@ -260,3 +261,87 @@ def test_a_run_in_slots_goes_on(run: Run, slots: Executor, tmp_path: Path) -> No
     mark.touch()
     assert go() == [2 * i for i in range(40)]
     assert not run.path.exists()
+
+
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_stream(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    aside = run.path.with_name("kept.new")
+
+    def filled(item: int) -> int:
+        if item == 0:
+            aside.mkdir()  # so nothing can be written there
+        if item == 7:
+            aside.rmdir()
+        return item
+
+    assert run(program(filled), range(8)) == list(range(8))
+    assert "kept could not be written: [Errno" in caplog.text
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_checkpoint_with_an_order_is_not_that_of_a_stream_without(
+    run: Run, ordered: bool
+) -> None:
+    """What waits for those before it would be lost, or never given."""
+    what, once = program, Once(40)
+    first, second = what(once), what(once)
+    first.ordered, second.ordered = ordered, not ordered
+    with pytest.raises(ItemFailed):
+        run(first, range(60))
+    content = run.path.read_bytes()
+    with pytest.raises(DefinitionError, match=f"with ordered={ordered}, and now it has ordered="):
+        run(second, range(60))
+    assert run.path.read_bytes() == content
+    assert run(first, range(60)) == [2 * i for i in range(60)]
+
+
+def count(store: dict[str, int], works: list[int], others: list[dict[str, int]]) -> None:
+    store["n"] = store.get("n", 0) + len(works) + sum(other["n"] for other in others)
+
+
+@pytest.mark.parametrize("here", [False, True])
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_stream_may_go_on_in_another_place(
+    run: Run, slots: Executor, here: bool, loop: bool, tmp_path: Path
+) -> None:
+    """Stores of slots are merged here, and the other way round."""
+    mark = tmp_path / "mended"
+
+    def careful(item: int) -> int:
+        if item == 130 and not mark.exists():
+            raise OSError("not yet")
+        time.sleep(0.001)
+        return item
+
+    def turn(store: list[int], first: int) -> Any:
+        if store:
+            return None
+        store.append(first)
+        return Multiple(range(200))
+
+    def keep(store: list[Any], item: dict[str, int]) -> None:
+        store.append(item)
+
+    def go(here: bool) -> list[Any]:
+        body = Segment([Stage(careful, "careful", here)], Reduce(count, "count", here, dict))
+        if loop:
+            frame = Frame(turn, "turn", here, list, end=keep, body=1)
+            body.next = 2
+            what = Program([Segment([frame]), body, Segment(frame=frame)])
+        else:
+            body.next = 1
+            what = Program([body, Segment()])
+        what.cpus = 2
+        out: list[Any] = []
+        keeper = Checkpoint(run.path, what.described(), 0.0)
+        source = running.Source([0] if loop else range(200), ())
+        sink = running.Sink(out, out.extend, [], len)
+        running.run(what, source, sink, Place(engine=slots), "stop", keeper)
+        return out
+
+    with pytest.raises(ItemFailed, match="not yet"):
+        go(here)
+    mark.touch()
+    assert go(not here) == ([[0, {"n": 200}]] if loop else [{"n": 200}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -105,6 +106,13 @@ def test_it_keeps_within_its_bounds() -> None:
     assert Rule(5, 5).needed([tally(0, 1000)]) == 5
 
 
+def test_numbers_whose_distance_is_no_float_have_no_deviation() -> None:
+    huge = tally(1e308, -1e308)
+    assert math.isnan(huge.deviation)
+    assert math.isnan(huge.error)
+    assert Rule(3, 10).needed([huge]) == 3
+
+
 def test_without_any_allowed_error_only_equal_values_are_enough() -> None:
     rule = Rule(1, 1000, E=0.1, eps=0.0)
     assert rule.needed([tally(-1, 1)]) == 1000  # the mean is 0, and so is a tenth of it
@@ -130,10 +138,11 @@ def test_one_trial_needs_another_if_there_may_be_one() -> None:
         (-50, {}, Rule(3, 50)),
         (-2, {}, Rule(2, 2)),
         (-2, {"min": 5}, Rule(2, 2)),
+        (0, {"E": Fraction(1, 2)}, Rule(3, 10_000, 0.5)),
         (-50, {"min": 5}, Rule(5, 50)),
     ],
 )
-def test_what_is_asked(trials: int, parameters: dict[str, float], rule: Rule) -> None:
+def test_what_is_asked(trials: int, parameters: dict[str, Any], rule: Rule) -> None:
     assert rule_of(trials, parameters) == rule
 
 
@@ -150,12 +159,14 @@ def test_what_is_asked(trials: int, parameters: dict[str, float], rule: Rule) ->
         (0, {"E": -1, "eps": -0.5}, "E=-1 and eps=-0.5"),
         (0, {"E": "much"}, "E is a number, not 'much'"),
         (0, {"eps": math.nan}, "eps is a number, not nan"),
+        (0, 5, "trialsParms is a dict of names and numbers, not 5"),
+        (0, [("E", 1)], r"trialsParms is a dict of names and numbers, not \[\('E', 1\)\]"),
         (0, {"min": 2.5}, "min is a whole number, not 2.5"),
         (1.5, {}, "trials is a whole number, not 1.5"),
         (True, {}, "trials is a whole number, not True"),
         ("3", {}, "trials is a whole number, not '3'"),
     ],
 )
-def test_what_makes_no_sense(trials: Any, parameters: dict[str, Any], said: str) -> None:
+def test_what_makes_no_sense(trials: Any, parameters: Any, said: str) -> None:
     with pytest.raises(DefinitionError, match=said):
         rule_of(trials, parameters)

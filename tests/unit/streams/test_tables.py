@@ -65,6 +65,11 @@ def test_the_text() -> None:
     assert tables.text([]) == "(no rows)"
 
 
+def test_a_row_is_a_line() -> None:
+    found = [tables.row_of(0, {"a": "x\ny"}, 2, [], [])]
+    assert tables.text(found).splitlines()[2:] == ["0        2  x\\ny"]
+
+
 def test_the_file(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     tables.write(ROWS, path)

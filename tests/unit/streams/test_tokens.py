@@ -8,7 +8,7 @@ import pytest
 
 from pypelinin.streams.inside.portions import Chunk, Part, Report, Suspended
 from pypelinin.streams.inside.program import Program, Reduce, Segment, Stage
-from pypelinin.streams.tokens import GROUP, SOURCE, Closing, Merging, Source, Tokens
+from pypelinin.streams.tokens import GROUP, SOURCE, Closing, Merging, Portion, Source, Tokens
 
 ROOT = b"the root's state"
 
@@ -31,6 +31,10 @@ def chunk(name: str) -> Chunk:
 
 def part(name: str) -> Part:
     return Part(False, name.encode())
+
+
+def is_here(portion: Portion) -> bool:
+    return portion.here
 
 
 def fed(tokens: Tokens, count: int) -> list[int]:
@@ -170,7 +174,7 @@ def test_it_goes_on_from_any_point() -> None:
         while not tokens.over:
             if rng.random() < 0.1:
                 packed, tokens = tokens.freeze(), reducing()
-                tokens.thaw(packed)
+                tokens.thaw(packed, is_here)
                 waiting = []
             waiting += tokens.ready()
             number = waiting.pop(rng.randrange(len(waiting)))
@@ -186,3 +190,15 @@ def test_it_goes_on_from_any_point() -> None:
                 total = count.encode()
             tokens.report(number, report or Report(Part(True, count.encode())))
         assert total == b"150", seed
+
+
+def test_what_is_for_here_is_asked_anew() -> None:
+    tokens, other = reducing(), reducing()
+    fed(tokens, 1)
+    other.thaw(tokens.freeze(), lambda portion: isinstance(portion, Merging))
+    kinds = {portion for number in range(6) if (portion := other._portions.get(number))}
+    assert {type(one).__name__: one.here for one in kinds if not isinstance(one, Source)} == {
+        "Chunk": False,
+        "Merging": True,
+        "Closing": False,
+    }

@@ -28,3 +28,9 @@ def test_a_stream_that_raised_is_over() -> None:
 
 def test_a_script_runs_once() -> None:
     assert ambient.getRank() == 0
+
+
+def test_who_is_inside_knows_it() -> None:
+    assert not ambient.is_inside()
+    with ambient.stream(1):
+        assert ambient.is_inside()

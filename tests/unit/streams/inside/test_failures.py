@@ -164,3 +164,15 @@ def test_the_item_that_cannot_travel_is_told_of_alone() -> None:
         pack_items([1, lock])
     assert caught.value.__cause__ is not None
     assert caught.value.__cause__.__context__ is None  # no word of the whole list
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("no."), "job failed for the item 1: ValueError: no."),
+        (ValueError("no"), "job failed for the item 1: ValueError: no."),
+        (KeyboardInterrupt(), "job failed for the item 1: KeyboardInterrupt."),
+    ],
+)
+def test_it_is_a_sentence(error: BaseException, said: str) -> None:
+    assert error_of(failure_of("job", 1, error)).what == said

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from pypelinin.streams.inside.program import Frame, Program, Reduce, Segment, Stage, unchanged
+import pytest
+
+from pypelinin.streams.inside.program import (
+    Frame,
+    Program,
+    Reduce,
+    Segment,
+    Stage,
+    elsewhere,
+    unchanged,
+)
 from pypelinin.streams.inside.words import Object
 
 
@@ -55,6 +65,23 @@ def test_all_functions_of_the_user() -> None:
     assert names == sorted(["a", "c", "f", "fs", "fe", "end", "b", "r", "rs", "re"])
     plain = Program([Segment([Frame(function("f"), "f")])])
     assert set(plain.functions()) >= {Object, unchanged}
+
+
+def test_what_is_for_here_does_not_travel() -> None:
+    found = program()
+    assert found.for_slots() == found
+    assert found.for_slots().segments is not found.segments
+    found.segments[0].stages[0].here = True
+    names = [one.__name__ for one in found.for_slots().functions()]
+    assert sorted(names) == sorted(["elsewhere", "c", "f", "fs", "fe", "end", "b", "r", "rs", "re"])
+    found.stay_here()
+    bare = found.for_slots()
+    assert set(bare.functions()) == {elsewhere}
+    assert bare.described() == found.described()
+    assert bare.is_here
+    with pytest.raises(RuntimeError, match="whoever runs the stream"):
+        elsewhere(1, a=2)
+    assert all(one is not elsewhere for one in found.functions())
 
 
 def test_what_a_checkpoint_knows_it_by() -> None:

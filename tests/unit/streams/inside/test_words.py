@@ -67,3 +67,8 @@ def test_they_travel() -> None:
     assert (args.args, args.kwargs) == ((1,), {"a": 2})
     assert pickle.loads(pickle.dumps(Multiple([1]))).workList == [1]
     assert pickle.loads(pickle.dumps(Object(a=[1]))) == Object(a=[1])
+
+
+def test_any_name_is_free() -> None:
+    assert Args(self=1).kwargs == {"self": 1}
+    assert vars(Object(self=1)) == {"self": 1}
