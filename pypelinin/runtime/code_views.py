@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import io
 import linecache
+import operator
 import os
 import sys
 import sysconfig
@@ -97,8 +98,10 @@ def _named(function: Any) -> str:
 
 
 _OF_CLASSES = frozenset(
-    "__dict__ __weakref__ __doc__ __module__ __firstlineno__ __static_attributes__".split()
+    "__dict__ __weakref__ __doc__ __module__ __qualname__ __firstlineno__ "
+    "__static_attributes__".split()
 )
+"""Members of classes that say nothing of what they do."""
 
 
 # --- what stands outside of its code ----------------------------------------------------------
@@ -207,8 +210,22 @@ def _instructions(code: types.CodeType) -> Iterator[str]:
     flags = code.co_flags & ~_HAS_DOCSTRING
     yield f"{code.co_argcount},{code.co_posonlyargcount},{flags},{names},{code.co_freevars}"
     yield code.co_exceptiontable.hex()
-    for one in dis.get_instructions(code):
+    for one in _counting(code):
         yield f"\n{one.opname} {_argument(one)}"
+
+
+def _counting(code: types.CodeType) -> Iterator[dis.Instruction]:
+    """Of the body of a class without its name and docstring, and where it stands."""
+    before: dis.Instruction | None = None
+    for one in dis.get_instructions(code):
+        if one.opname == "STORE_NAME" and one.argval in _OF_CLASSES:
+            before = None  # what it would store
+            continue
+        if before is not None:
+            yield before
+        before = one
+    if before is not None:
+        yield before
 
 
 def _argument(one: dis.Instruction) -> str:
@@ -347,7 +364,7 @@ def followed(function: Callable[..., Any]) -> list[Callable[..., Any]]:
     Of the project: their file is neither in the standard library nor among installed packages.
     Found are global names and attributes of modules; what is called by other ways is not.
     """
-    found: dict[str, Callable[..., Any]] = {}
+    found: list[tuple[str, Callable[..., Any]]] = []
     stack = [unwrapped(function)]
     seen = {id(stack[0])}
     while stack:
@@ -355,9 +372,10 @@ def followed(function: Callable[..., Any]) -> list[Callable[..., Any]]:
         for helper in _called(one):
             if id(helper) not in seen and is_of_project(helper):
                 seen.add(id(helper))
-                found[f"{helper.__module__}.{helper.__qualname__}"] = helper
+                found.append((f"{helper.__module__}.{helper.__qualname__}", helper))
                 stack.append(helper)
-    return [found[name] for name in sorted(found)]
+    found.sort(key=operator.itemgetter(0))  # several lambdas have one name
+    return [helper for _, helper in found]
 
 
 def _called(function: Any) -> Iterator[Any]:
@@ -387,18 +405,27 @@ _global_names: dict[int, tuple[types.CodeType, tuple[str, ...]]] = {}
 """By the id of a code object, which it keeps alive."""
 
 
-def global_names(code: types.CodeType) -> tuple[str, ...]:
+def names_read(code: types.CodeType) -> list[str]:
     """The global names that *code* reads, that of nested functions too, in order."""
+    names = (
+        str(one.argval)
+        for inner in codes_of(code)
+        for one in _counting(inner)
+        if one.opname in _READS
+    )
+    return list(dict.fromkeys(names))
+
+
+def global_names(code: types.CodeType) -> tuple[str, ...]:
+    """The same without names of builtins; looked at once."""
     known = _global_names.get(id(code))
     if known is None:
-        names = [
-            str(one.argval)
-            for inner in codes_of(code)
-            for one in dis.get_instructions(inner)
-            if one.opname in _READS and not hasattr(builtins, str(one.argval))
-        ]
-        known = _global_names[id(code)] = (code, tuple(dict.fromkeys(names)))
+        names = tuple(name for name in names_read(code) if not hasattr(builtins, name))
+        known = _global_names[id(code)] = (code, names)
     return known[1]
+
+
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 @functools.cache
@@ -411,13 +438,21 @@ def _library_places() -> tuple[str, ...]:
     return tuple(sorted(places))
 
 
+@functools.lru_cache(4096)
+def is_of_library(path: str) -> bool:
+    """Whether a file is in the standard library, or among installed packages: those of this
+    Python, of its user, or of the system."""
+    real = os.path.realpath(path)
+    return real.startswith(_library_places()) or not _INSTALLED.isdisjoint(real.split(os.sep))
+
+
 def is_of_project(function: Any) -> bool:
-    path = os.path.realpath(function.__code__.co_filename)
-    return os.path.exists(path) and not path.startswith(_library_places())
+    path = function.__code__.co_filename
+    return os.path.exists(path) and not is_of_library(path)
 
 
 __all__ = [
     "CODE_VIEW", "SOURCE_VIEW", "Told", "code_digest", "codes_of", "followed", "function_tags",
-    "global_names",
-    "is_of_project", "normalised", "source_of", "text_of_function", "translations", "unwrapped",
+    "global_names", "is_of_library", "is_of_project", "names_read", "normalised", "source_of",
+    "text_of_function", "translations", "unwrapped",
 ]  # fmt: skip

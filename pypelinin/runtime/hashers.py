@@ -66,6 +66,14 @@ def hash_object(value: object) -> bytes:
     return hash_bytes(encoded(value))
 
 
+class NotHashable(TypeError):
+    """Something has no digest: *what*, and what to do about it in an incremental run."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}{remedy}")
+        self.what = what
+
+
 class ValuePlusHash:
     """A value that brings its digest: what a loader returns, or a parameter."""
 
@@ -143,9 +151,9 @@ class _Encoder:
             base = next(base for base in (str, int, float, bytes) if isinstance(value, base))
             self.out.append(_WAYS[base](value))
         elif callable(value) or isinstance(value, ModuleType):
-            raise TypeError(
-                f"{where} is {_short(value)}, which cannot be hashed as a parameter; "
-                "follow functions with a FunctionInvariant."
+            raise NotHashable(
+                f"{where} is {_short(value)}, which cannot be hashed as a parameter",
+                "; follow functions with a FunctionInvariant.",
             )
         elif not self.put_array(value, where):
             self.put_object(value, where)
@@ -177,9 +185,9 @@ class _Encoder:
         """Arrays and scalars of numpy; tables of pandas and polars are refused."""
         package = type(value).__module__.partition(".")[0]
         if package in ("pandas", "polars"):
-            raise TypeError(
-                f"{where} is a {package} {type(value).__name__}: its digest would not be reliable. "
-                "Pass ValuePlusHash(table, hexdigest), or depend on the file it comes from."
+            raise NotHashable(
+                f"{where} is a {package} {type(value).__name__}: its digest would not be reliable",
+                ". Pass ValuePlusHash(table, hexdigest), or depend on the file it comes from.",
             )
         if package != "numpy" or not hasattr(value, "dtype"):
             return False
@@ -204,9 +212,10 @@ class _Encoder:
         )
         native = [b for b in kind.__mro__[:-1] if b.__flags__ & _IMMUTABLE]
         if not is_python or native or kind.__module__ in ("_io", "socket", "io", "threading"):
-            raise TypeError(
+            raise NotHashable(
                 f"{where} is {_short(value)}, which cannot be hashed: a {name_of(kind)} has no "
-                "lasting content. Pass what matters of it, or a ValuePlusHash."
+                "lasting content",
+                ". Pass what matters of it, or a ValuePlusHash.",
             )
         self.out.append(_sized(b"O", name_of(kind).encode()))
         for name in sorted(state):
@@ -244,6 +253,6 @@ _WAYS: dict[type, Callable[[Any], bytes]] = {
 }
 
 __all__ = [
-    "ValuePlusHash", "digest", "encoded", "hash_bytes", "hash_file", "hash_object", "hash_str",
-    "name_of", "without_address",
+    "NotHashable", "ValuePlusHash", "digest", "encoded", "hash_bytes", "hash_file",
+    "hash_object", "hash_str", "name_of", "without_address",
 ]  # fmt: skip

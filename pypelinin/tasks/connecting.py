@@ -44,7 +44,7 @@ class Node:
 
     def connect(self, node: Node, as_child: bool) -> None:
         """One more child, or parent; twice is as once. Raises TaskError for what is no task."""
-        (other,) = _nodes(node)
+        (other,) = _nodes([node])
         up, down = (self, other) if as_child else (other, self)
         up._children[down] = None
         down._parents[up] = None

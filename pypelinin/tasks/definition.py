@@ -7,6 +7,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pypelinin.errors import DefinitionError
@@ -15,11 +16,12 @@ from pypelinin.graph.graph import order
 from pypelinin.graph.job import Job
 from pypelinin.tasks import statuses
 from pypelinin.tasks.connecting import Node
-from pypelinin.tasks.exceptions import TaskError
+from pypelinin.tasks.exceptions import NoDataParameter, TaskError
 from pypelinin.tasks.hashing import CODE, checked_scheme, encoded_params, keys_of
 from pypelinin.tasks.inside import files
 from pypelinin.tasks.inside.inputs import TaskInputs
-from pypelinin.tasks.saving import plain_of, revealed
+from pypelinin.tasks.reach import NO_CODE
+from pypelinin.tasks.saving import Secret, plain_of, revealed
 from pypelinin.tasks.texts import text_of
 
 In = TypeVar("In")
@@ -29,13 +31,11 @@ OPTIONS = ("cores", "memory", "resources", "labels", "retries", "timeout", "prio
            "env", "startup_timeout")  # fmt: skip
 """Class attributes and `options` that say what a task needs; as for `pypelinin.Job`."""
 FOLDER_BYTES_MAX = 200
+_OF_OBJECTS = frozenset(
+    "name tag reload params data_path hash_scheme result status _parents _children _options".split()
+)
 _INNER = frozenset("params hash_scheme result status _parents _children _options".split())
 _UNSAFE = re.compile(r"[/\0-\x1f\x7f%]")
-_NO_CODE = frozenset(
-    "__module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__ __parameters__ "
-    "__orig_bases__ __abstractmethods__ _abc_impl __firstlineno__ __static_attributes__ "
-    "__annotate_func__ __annotations_cache__".split()
-)
 kinds: dict[tuple[str, str], type[Task[Any, Any]]] = {}
 """Task classes by module and name, for pipelines that are loaded."""
 
@@ -46,6 +46,42 @@ def folder_name(name: str) -> str:
     if len(os.fsencode(safe)) > FOLDER_BYTES_MAX:
         safe = f"{safe[:40]}-{digest(name.encode('utf-8', 'surrogatepass')).hex()}"
     return safe
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raises TaskError for what makes no sense."""
+    try:
+        Job(checked_scheme, **options)
+    except DefinitionError as error:
+        raise TaskError(f"{name}: {error}") from None
+
+
+def _check_parameters(kind: type[Task[Any, Any]], found: list[inspect.Parameter]) -> None:
+    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    for one in found:
+        if one.name in ("tag", "reload") and not kind.refers:
+            raise TaskError(
+                f"{kind.__name__} has a parameter {one.name}, which it could never be given: "
+                "tag and reload are the task's own.",
+                remedy="Give the parameter another name.",
+            )
+        if isinstance(one.default, Secret):
+            raise TaskError(
+                f"The default of {one.name} of {kind.__name__} is a secret.",
+                remedy="Give secrets when the task is made.",
+            )
+    named = {one.name for one in found if one.kind in by_keyword}
+    if (
+        kind.receives_input
+        and "data" not in named
+        and not any(one.kind is one.VAR_KEYWORD for one in found)
+    ):
+        raise NoDataParameter(
+            'To receive input data, the function must accept the named parameter "data": '
+            f"that of {kind.__name__} does not.",
+            remedy="Write data first among its parameters; a function that needs none is marked "
+            "with receives_input=False, a class says receives_input = False.",
+        )
 
 
 class Task(Node, ABC, Generic[In, Out]):
@@ -70,6 +106,8 @@ class Task(Node, ABC, Generic[In, Out]):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        said = {name: vars(cls)[name] for name in OPTIONS if vars(cls).get(name) is not None}
+        check_options(cls.__name__, said)
         kinds[cls.__module__, cls.__name__] = cls
 
     def __init__(self, tag: str = "", reload: bool = False, **params: Any) -> None:
@@ -109,17 +147,25 @@ class Task(Node, ABC, Generic[In, Out]):
         """Raises TaskError unless the parameters are those that `run` takes."""
         try:
             self.full_params()
+        except TaskError:
+            raise
         except TypeError as error:
             raise TaskError(f"Could not create task {self.name}: {error}") from None
 
     @classmethod
-    def _signature(cls) -> inspect.Signature:
-        """The parameters of `run`, without self and data; looked at once."""
+    def signature(cls) -> inspect.Signature:
+        """The parameters of `run`, without self and data; looked at once.
+
+        Raises TaskError for one that no task can have, NoDataParameter.
+        """
         known: inspect.Signature | None = cls.__dict__.get("known_signature")
         if known is None:
             parameters = list(inspect.signature(cls.worked_by()).parameters.values())
-            if cls.worked_by() is cls.run:
-                del parameters[0]
+            if cls.worked_by() is cls.run and isinstance(
+                inspect.getattr_static(cls, "run"), FunctionType
+            ):
+                del parameters[:1]  # self
+            _check_parameters(cls, parameters)
             if cls.receives_input:
                 parameters = [one for one in parameters if one.name != "data"]
             known = cls.known_signature = inspect.Signature(parameters)
@@ -134,10 +180,17 @@ class Task(Node, ABC, Generic[In, Out]):
 
     def full_params(self) -> dict[str, Any]:
         """Its parameters with the defaults of `run`."""
+        if self.receives_input and "data" in self.params:
+            raise TypeError("got an unexpected keyword argument 'data': its parents give that")
         return self._bound(**self.params)
 
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether *value* is the default of that parameter."""
+        parameter = self.signature().parameters.get(name)
+        return parameter is not None and parameter.default is value
+
     def _bound(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        signature = self._signature()
+        signature = self.signature()
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         found = bound.arguments
@@ -153,8 +206,12 @@ class Task(Node, ABC, Generic[In, Out]):
             for place, kind in enumerate(type(self).__mro__)
             if kind not in Task.__mro__ and kind is not FunctionTask
             for name, member in sorted(vars(kind).items())
-            if name not in _NO_CODE and name not in _OF_TASKS and name not in OPTIONS
+            if name not in NO_CODE and name not in _OF_TASKS and name not in OPTIONS
         ]
+
+    def attributes(self) -> Mapping[str, Any]:
+        """What a constructor of its own, or somebody else, gave it beside its parameters."""
+        return {name: value for name, value in vars(self).items() if name not in _OF_OBJECTS}
 
     def hash(self, scheme: str | None = None) -> str:
         """What its result is kept under; it depends on the task and on all tasks before it.
@@ -194,6 +251,13 @@ class Task(Node, ABC, Generic[In, Out]):
             for name, value in self.params.items()
         }
 
+    def saved_terms(self, strict: bool) -> dict[str, Any]:
+        """As plain data whether it is to be reloaded, and what was said of it with `options`.
+        Raises TaskError if *strict*."""
+        options = plain_of(self._options, f"the options of {self.name}", strict)
+        said = {"reload": self.reload, "options": options}
+        return {name: value for name, value in said.items() if value}
+
     def options(self, **options: Any) -> Self:
         """Say what it needs: cores, memory, retries, timeout ...; as for `pypelinin.Job`.
 
@@ -205,10 +269,7 @@ class Task(Node, ABC, Generic[In, Out]):
                 f"{self.name} has no options {', '.join(sorted(unknown))}.",
                 remedy=f"There are {', '.join(OPTIONS)}.",
             )
-        try:
-            Job(checked_scheme, **options)
-        except DefinitionError as error:
-            raise TaskError(f"{self.name}: {error}") from None
+        check_options(self.name, options)
         self._options.update(options)
         return self
 
@@ -316,12 +377,15 @@ class FunctionTask(Task[In, Out]):
     def state(self) -> dict[str, Any] | None:
         return None
 
+    def attributes(self) -> Mapping[str, Any]:
+        return {}  # they do not come to its function
+
     def full_params(self) -> dict[str, Any]:
         if not self.refers:
             return super().full_params()
         return self._bound(*self.params.get("args", ()), **self.params.get("kwargs", {}))
 
 
-_OF_TASKS = frozenset("receives_input refers known_signature".split())
+_OF_TASKS = frozenset("receives_input refers".split())
 
 __all__ = ["OPTIONS", "FunctionTask", "In", "Out", "Task", "folder_name", "kinds"]

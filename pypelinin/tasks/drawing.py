@@ -91,7 +91,7 @@ def _png(tasks: Sequence[AnyTask], filename: str) -> None:
         )
     for name, (x, y) in places.items():
         box = {"boxstyle": "round", "facecolor": COLOURS[by_name[name].status]}
-        axes.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box)
+        axes.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box, parse_math=False)
     figure.savefig(filename)
 
 

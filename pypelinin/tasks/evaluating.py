@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from pypelinin.tasks.definition import Task
 from pypelinin.tasks.exceptions import TaskError
-from pypelinin.tasks.pipelines import Pipeline, checked
+from pypelinin.tasks.pipelines import Pipeline, all_checked, checked
 from pypelinin.tasks.runner import Runner
 
 R = TypeVar("R")
@@ -79,10 +79,10 @@ def evaluate(
 
     Raises RunFailed if a task failed, with its exception as the cause, and as `Runner.run` does.
     """
-    listed = [wanted] if isinstance(wanted, Task) else list(wanted)
+    listed = [wanted] if isinstance(wanted, Task) else all_checked(wanted)
     if not listed:
         raise TaskError("There is nothing to evaluate.")
-    title = name or type(checked(listed[0])).__name__
+    title = name or type(listed[0]).__name__
     runner = Runner(data_path, log_path, process_limit, on=on, engine=engine)
     runner.run(pipeline_of(listed, title), force_reload, raise_on_failure=True)
     results = runner.results()

@@ -10,9 +10,12 @@ from pypelinin.tasks.definition import FunctionTask, Task
 from pypelinin.tasks.hashing import encoded_params
 from pypelinin.tasks.inside.references import Reference, mapped
 from pypelinin.tasks.inside.work import is_inside
+from pypelinin.tasks.saving import held_secrets
 
 R = TypeVar("R")
 TAG_CHARACTERS = 12
+_Key = tuple[str, str, tuple[int, ...]]
+"""Name, secrets, which are not in it, and the ids of the parents."""
 
 
 class LightFunction(Generic[R]):
@@ -30,9 +33,7 @@ class LightFunction(Generic[R]):
         self.__doc__ = kind.__doc__
         self.__wrapped__ = kind.function
         self._cache = cache
-        self._made: WeakValueDictionary[tuple[str, tuple[int, ...]], Task[Any, R]] = (
-            WeakValueDictionary()
-        )
+        self._made: WeakValueDictionary[_Key, Task[Any, R]] = WeakValueDictionary()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LightFunction, (self.kind, self._cache)
@@ -57,7 +58,7 @@ class LightFunction(Generic[R]):
         module = self.kind.__module__.encode()
         made.tag = digest(module, encoded_params(made), *names).hex()[:TAG_CHARACTERS]
         made.name = f"{self.__name__}({made.tag})"
-        key = made.name, tuple(map(id, parents))
+        key = made.name, repr(held_secrets(params)), tuple(map(id, parents))
         known = self._made.setdefault(key, made)
         if known is made:
             made.connect_parent(list(parents))

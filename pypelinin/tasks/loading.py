@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -32,7 +33,10 @@ Makers = Mapping[str, Callable[[Any, Iterable[AnyTask]], P]]
 
 def read(filename: str) -> dict[str, Any]:
     """The mapping in a file. Raises OSError, PipelineError."""
-    return mapping_of(Path(filename).read_text(encoding="utf-8"), str(filename))
+    try:
+        return mapping_of(Path(filename).read_text(encoding="utf-8"), str(filename))
+    except UnicodeDecodeError as error:
+        raise PipelineError(f"{filename} is no text: {error}.") from None
 
 
 class Row(NamedTuple):
@@ -44,12 +48,16 @@ class Row(NamedTuple):
     params: Mapping[str, Any]
     parents: list[str]
     hash: str
+    reload: bool
+    options: Mapping[str, Any]
 
 
 def pipeline_of(
     told: Mapping[str, Any], compare_hashes: bool, secrets: Mapping[str, Any], makers: Makers[P]
 ) -> P:
     """Raises PipelineError, TaskError."""
+    if not isinstance(told, Mapping):
+        raise PipelineError(f"A pipeline is made of a mapping, not of a {type(told).__name__}.")
     head, listed = _part(told, "pipeline"), _part(told, "tasks")
     rows = {name: _row(name, _part(listed, name)) for name in listed}
     tasks = {name: _task(name, row, secrets) for name, row in rows.items()}
@@ -87,7 +95,10 @@ def _row(name: str, found: Mapping[str, Any]) -> Row:
     texts = [name_there, module, tag, *params, *parents] if lists else [None]
     if not module or not all(isinstance(text, str) for text in texts):
         raise PipelineError(f"What the file says of {name} has not the form of a task: {found}")
-    return Row(name_there, module, tag, params, parents, str(found.get("hash")))
+    terms = found.get("reload", False), found.get("options", {})
+    if type(terms[0]) is not bool or not isinstance(terms[1], Mapping):
+        raise PipelineError(f"What the file says of {name} has not the form of a task: {found}")
+    return Row(name_there, module, tag, params, parents, str(found.get("hash")), *terms)
 
 
 def _part(told: Mapping[str, Any], name: Any) -> Mapping[str, Any]:
@@ -104,7 +115,21 @@ def _task(name: str, row: Row, secrets: Mapping[str, Any]) -> AnyTask:
     params = {key: value_of(value, f"{name}.{key}", secrets) for key, value in row.params.items()}
     if params.keys() & {"tag", "reload"}:
         raise PipelineError(f"{name} has parameters that no task can have in the file.")
-    task = kind_named(row.module, row.name)(row.tag, **params)
+    kind = kind_named(row.module, row.name)
+    try:
+        task = kind(row.tag, row.reload, **params)
+    except TaskError:
+        raise
+    except TypeError as error:
+        raise PipelineError(
+            f"{name} cannot be made as the file says: {error}.",
+            remedy="What a task is given has to be parameters of run(), not of a constructor.",
+        ) from error
+    options = {key: value_of(row.options[key], f"{name}.{key}", {}) for key in row.options}
+    if not all(isinstance(key, str) for key in options):
+        raise PipelineError(f"The options of {name} in the file are none: {row.options}")
+    if options:
+        task.options(**options)
     if task.name != name:
         raise PipelineError(f"The task {name} of the file is called {task.name} now.")
     return task
@@ -115,9 +140,10 @@ def kind_named(module: str, name: str) -> type[AnyTask]:
     if (module, name) not in kinds:
         try:
             importlib.import_module(module)
-        except (ImportError, ValueError, TypeError) as error:  # of odd names as well
+        except Exception as error:  # odd names, and what stands in the module
+            what = "".join(traceback.format_exception_only(error)).strip()
             raise PipelineError(
-                f"The tasks {name} are of the module {module}, which cannot be imported: {error}.",
+                f"The tasks {name} are of the module {module}, which cannot be imported: {what}.",
                 remedy="Run it where that module is found.",
             ) from error
     if (module, name) not in kinds:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from pypelinin.errors import DefinitionError
 from pypelinin.graph.job import check_function
 from pypelinin.tasks.definition import OPTIONS, FunctionTask, Task
-from pypelinin.tasks.exceptions import NoDataParameter, TaskError
+from pypelinin.tasks.exceptions import TaskError
 from pypelinin.tasks.light import LightFunction
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,6 +49,13 @@ def task(
             "Invalid decorator use - did you use @task instead of @task(name)?",
             remedy='Write @task("Name"), or @task(cache=True) for the light form.',
         )
+    if name is not None and cache is not None:
+        raise TaskError(
+            f'@task("{name}") has no cache=; that is the light form, which has no name.',
+            remedy="Tasks with reload=True always run.",
+        )
+    if name is not None and (not name or "\0" in name or not _is_text(name)):
+        raise TaskError(f"{name!r} cannot be the name of a task.")
     unknown = options.keys() - set(OPTIONS)
     if unknown:
         raise TaskError(
@@ -66,14 +73,9 @@ def task(
         if name is None:
             light = _made(function, function.__name__, options, receives_input=False, refers=True)
             return LightFunction(light, bool(cache))
-        if receives_input and "data" not in inspect.signature(function).parameters:
-            raise NoDataParameter(
-                "To receive input data, the function must accept the named parameter "
-                f'"data": {function.__qualname__} does not.',
-                remedy=f'Write def {function.__name__}(data, ...), or @task("{name}", '
-                "receives_input=False).",
-            )
-        return _made(function, name, options, receives_input=receives_input, refers=False)
+        made = _made(function, name, options, receives_input=receives_input, refers=False)
+        made.signature()  # checks it
+        return made
 
     return make
 
@@ -83,6 +85,22 @@ def _check(function: Any) -> None:
         check_function(function)
     except DefinitionError as error:
         raise TaskError(error.what, remedy=error.remedy) from None
+    try:
+        inspect.signature(function)
+        function.__qualname__  # noqa: B018 - of what has none, as a partial, names are not known
+    except (AttributeError, TypeError, ValueError):
+        raise TaskError(
+            f"{function!r} cannot be a task: its name or its parameters are not known.",
+            remedy="Write a function that calls it.",
+        ) from None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # lone surrogates
+        return False
+    return True
 
 
 def _made(

@@ -24,7 +24,7 @@ AnyTask = Task[Any, Any]
 class Pipeline:
     """Tasks with a name in common: those that are added, and all that is connected below them.
 
-    Names are unique. Raises PipelineError for a name that is none, TaskError for what is no task.
+    Raises PipelineError for a name that is none, TaskError for what is no task.
     """
 
     is_sequential = False
@@ -35,14 +35,14 @@ class Pipeline:
         """That of the runner that had it last; `to_dict` uses it."""
         self._roots: dict[AnyTask, None] = {}
         self._results: PipelineResult | None = None
-        self.set_tasks(list(tasks or ()))
+        self.set_tasks([] if tasks is None else tasks)
 
     # --- its tasks ----------------------------------------------------------------------------
 
     def add(self, task: AnyTask) -> None:
         """Add a root: a task at which the pipeline starts.
 
-        Raises TaskError for what is no task, PipelineError for a second one of its name.
+        Raises TaskError for what is no task.
         """
         self._roots[checked(task)] = None
 
@@ -51,10 +51,8 @@ class Pipeline:
         return self
 
     def set_tasks(self, tasks: Iterable[AnyTask]) -> None:
-        """These are the roots, and no others."""
-        self._roots.clear()
-        for task in tasks:
-            self.add(task)
+        """These are the roots, and no others. Raises TaskError for what are no tasks."""
+        self._roots = dict.fromkeys(all_checked(tasks))
 
     @property
     def roots(self) -> list[AnyTask]:
@@ -89,7 +87,7 @@ class Pipeline:
             if names.setdefault(task.name, task) is not task:
                 raise PipelineError(
                     f"Node names must be unique: pipeline {self.name!r} has two {task.name}.",
-                    remedy="Give one of them another tag.",
+                    remedy="Give one of them another tag, or a parameter that tells them apart.",
                 )
         inside = set(tasks)
         for task in tasks:
@@ -149,6 +147,7 @@ class Pipeline:
                 "params": task.saved_params(strict),
                 "parents": [parent.name for parent in task.parents],
                 "tag": task.tag,
+                **task.saved_terms(strict),
             }
         kind = "sequential" if self.is_sequential else "pipeline"
         head = {"name": self.name, "kind": kind, "hash_scheme": self.hash_scheme}
@@ -215,32 +214,55 @@ class Sequential(Pipeline):
     is_sequential = True
 
     def set_tasks(self, tasks: Iterable[AnyTask]) -> None:
-        """These, in this order."""
-        self._roots.clear()
-        self._last: AnyTask | None = None
-        listed = [checked(task) for task in tasks]
-        for task in listed:
+        """These, in this order. Raises TaskError for what are no tasks, PipelineError for one
+        that is named twice."""
+        chain: dict[AnyTask, None] = {}
+        for task in all_checked(tasks):
+            if task in chain:
+                raise self._twice(task)
+            chain[task] = None
+        for task in chain:
             task.disconnect()
-        for task in listed:
+        self._chain: dict[AnyTask, None] = {}
+        self._roots.clear()
+        for task in chain:
             self._append(task)
 
     def add(self, task: AnyTask) -> None:
-        """One more at the end. Raises TaskError for what is no task."""
-        checked(task).disconnect()
+        """One more at the end. Raises TaskError for what is no task, PipelineError for one that
+        is in it already."""
+        if checked(task) in self._chain:
+            raise self._twice(task)
+        task.disconnect()
         self._append(task)
 
     def _append(self, task: AnyTask) -> None:
-        if self._last is None:
-            self._roots[task] = None
+        if self._chain:
+            task.connect_parent(next(reversed(self._chain)))
         else:
-            task.connect_parent(self._last)
-        self._last = task
+            self._roots[task] = None
+        self._chain[task] = None
+
+    def _twice(self, task: AnyTask) -> PipelineError:
+        return PipelineError(
+            f"{task.name} is in the sequence {self.name!r} already.",
+            remedy="Make another task of its class, with another tag.",
+        )
 
 
 def checked_name(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise PipelineError(f"A pipeline's name is text, not {name!r}.")
     return name
+
+
+def all_checked(tasks: Any) -> list[AnyTask]:
+    """Raises TaskError unless these are tasks."""
+    if not isinstance(tasks, Iterable) or isinstance(tasks, (str, type)):
+        raise TaskError(
+            f"Tasks are given as a list, not as {tasks!r}.", remedy="Write [task], even for one."
+        )
+    return [checked(task) for task in tasks]
 
 
 def checked(task: Any) -> AnyTask:
@@ -258,4 +280,4 @@ def checked(task: Any) -> AnyTask:
     return task
 
 
-__all__ = ["AnyTask", "Pipeline", "Sequential", "checked"]
+__all__ = ["AnyTask", "Pipeline", "Sequential", "all_checked", "checked"]

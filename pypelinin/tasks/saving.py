@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pypelinin.tasks.exceptions import TaskError
-from pypelinin.tasks.inside.references import Reference
+from pypelinin.tasks.inside.references import Reference, mapped
 
 PLAIN = (type(None), bool, int, float, str)
 
@@ -48,13 +48,14 @@ class Secret:
 
 def revealed(value: Any) -> Any:
     """*value* with what secrets hide; as `run` gets it."""
-    if type(value) is Secret:
-        return value.value
-    if type(value) is list or type(value) is tuple:
-        return type(value)(revealed(one) for one in value)
-    if type(value) is dict:
-        return {key: revealed(one) for key, one in value.items()}
-    return value
+    return mapped(value, lambda one: one.value if type(one) is Secret else one)
+
+
+def held_secrets(value: Any) -> list[Any]:
+    """What secrets in *value* hide."""
+    found: list[Any] = []
+    mapped(value, lambda one: found.append(one.value) if type(one) is Secret else None)
+    return found
 
 
 def plain_of(value: Any, where: str, strict: bool = True) -> Any:
@@ -140,4 +141,4 @@ _KINDS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "complex": (complex, str, complex),
 }
 
-__all__ = ["Secret", "plain_of", "revealed", "value_of"]
+__all__ = ["Secret", "held_secrets", "plain_of", "revealed", "value_of"]

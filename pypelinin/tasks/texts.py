@@ -108,7 +108,7 @@ def mapping_of(text: str, source: str) -> dict[str, Any]:
     """
     try:
         found = json.loads(text) if text.lstrip().startswith("{") else _parsed(text, source)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PipelineError(f"{source} is no YAML: {error}") from None
     if not isinstance(found, dict):
         raise PipelineError(f"{source} holds no mapping, but a {type(found).__name__}.")

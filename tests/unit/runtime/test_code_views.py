@@ -18,6 +18,7 @@ from pypelinin.runtime.code_views import (
     SOURCE_VIEW,
     followed,
     function_tags,
+    is_of_library,
     is_of_project,
     normalised,
     unwrapped,
@@ -208,11 +209,43 @@ def test_helpers_count_only_if_they_are_followed(made: Callable[[str], Any]) -> 
     assert [helper.__name__ for helper in followed(one)] == ["helper"]
 
 
+def test_helpers_of_one_name_all_count(made: Callable[[str], Any]) -> None:
+    text = "g = lambda: {}\nh = lambda: {}\ndef f():\n    return g() + h()"
+    tags = [made(text.format(*values)) for values in ("00", "00", "01", "10")]
+    one, same, *others = (function_tags(function, follow=True) for function in tags)
+    assert one == same
+    assert len({one, *others}) == 3
+
+
+def test_place_and_docstring_of_an_inner_class_do_not_count(made: Callable[[str], Any]) -> None:
+    text = "{}def f():\n    class C:\n        {}\n        x = {}\n    return C"
+    one, same, other = (
+        function_tags(made(text.format(*parts)))
+        for parts in (("", "'One.'", 1), ("\n\n", "'Another.'", 1), ("", "'One.'", 2))
+    )
+    assert one[0] == same[0] != other[0]
+
+
 def test_only_the_project_is_followed(made: Callable[[str], Any]) -> None:
     function = made("import textwrap\n\ndef f():\n    return textwrap.dedent('')")
     assert followed(function) == []
     assert is_of_project(function)
     assert not is_of_project(functools.wraps)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        (functools.__file__, True),
+        (pytest.__file__, True),
+        ("/usr/lib/python3/dist-packages/numpy/__init__.py", True),
+        ("/home/me/.local/lib/python3.11/site-packages/numpy/__init__.py", True),
+        (__file__, False),
+        ("/home/me/packages/numpy.py", False),
+    ],
+)
+def test_what_is_installed_is_of_a_library(path: str, is_one: bool) -> None:
+    assert is_of_library(path) is is_one
 
 
 def test_a_function_without_source_has_one_view() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from pypelinin.tasks import Runner
+
+numbers = itertools.count()
 
 
 @pytest.fixture
@@ -28,3 +34,22 @@ def ran(tmp_path: Path) -> Callable[[], list[str]]:
         return sorted(lines)
 
     return asked
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Callable[[str], ModuleType]:
+    """A module of this text, below a header that imports what tasks need."""
+
+    def make(text: str) -> ModuleType:
+        name = f"hashed_{next(numbers)}"
+        path = tmp_path / f"{name}.py"
+        path.write_text(f"from pypelinin.tasks import Task, run, task\n{text}")
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        made = importlib.util.module_from_spec(spec)
+        sys.modules[name] = made
+        spec.loader.exec_module(made)
+        return made
+
+    return make

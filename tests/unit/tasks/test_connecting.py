@@ -55,3 +55,9 @@ def test_what_is_no_task_is_refused_as_a_value_error(wrong: object, said: str) -
     with pytest.raises(ValueError, match=said) as caught:
         Node("a")(wrong)  # type: ignore[arg-type]  # that is what is tried
     assert isinstance(caught.value, TaskError)
+
+
+@pytest.mark.parametrize("wrong", [[], [Node("a"), Node("b")]])
+def test_one_is_connected_with_one(wrong: list[Node]) -> None:
+    with pytest.raises(TaskError, match="not of type Node"):
+        Node("a").connect(wrong, as_child=True)  # type: ignore[arg-type]  # that is what is tried

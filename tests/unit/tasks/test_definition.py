@@ -157,3 +157,61 @@ def test_its_output_after_a_run() -> None:
     assert made.output == 3
     assert made.result is not None
     assert made.result.status is Task.Status.SUCCESS
+
+
+def test_a_class_whose_run_gets_no_data_says_so() -> None:
+    class Wrong(Task[Any, int]):
+        @run
+        def run(self, n: int) -> int:
+            return n
+
+    class Right(Wrong):
+        receives_input = False
+
+    class Static(Task[Any, int]):
+        @staticmethod
+        @run
+        def run(data: Any, n: int) -> int:  # type: ignore[override]  # nobody calls it but its task
+            return n
+
+    with pytest.raises(AttributeError, match='named parameter "data": that of Wrong does not'):
+        Wrong(n=1)
+    assert Right(n=1).run_wrapper() == Static(n=1).run_wrapper() == 1
+
+
+def test_data_is_no_parameter() -> None:
+    @task("Any")
+    def anything(data: Any, **params: Any) -> None: ...
+
+    with pytest.raises(TaskError, match="unexpected keyword argument 'data'"):
+        anything(data=1)
+
+
+class Scale(Task[int, int]):
+    def __init__(self, factor: Any) -> None:
+        super().__init__()
+        self.factor = factor
+
+    @run
+    def run(self, data: list[int]) -> int:
+        return data[0] * int(self.factor)
+
+
+def test_attributes_of_an_object_count() -> None:
+    assert Scale(2).hash() == Scale(2).hash() != Scale(3).hash()
+    made = start()
+    before = made.hash()
+    made.factor = 3  # type: ignore[attr-defined]  # it does not come to its function
+    assert made.hash() == before
+
+
+NOTHING = iter(())
+
+
+def test_defaults_that_cannot_be_hashed_count_with_the_code() -> None:
+    @task("Sorted")
+    def ordered(data: Any, key: Any = len, none: Any = NOTHING) -> None: ...
+
+    assert ordered().hash() == ordered(key=len).hash()
+    with pytest.raises(TaskError, match="The parameter key of Sorted"):
+        ordered(key=max)

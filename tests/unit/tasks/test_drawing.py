@@ -66,3 +66,9 @@ def test_a_graph_needs_networkx(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"\.svg or \.png"):
         diamond().plot_graph(str(tmp_path / "p.gif"))
+
+
+def test_a_name_is_no_formula(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    Pipeline("p", [node("$x_{$")]).plot_graph(str(tmp_path / "p.png"))
+    assert (tmp_path / "p.png").stat().st_size > 0

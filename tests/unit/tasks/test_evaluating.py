@@ -105,3 +105,14 @@ def test_nothing_or_something_else() -> None:
         evaluate([])
     with pytest.raises(TaskError, match="not of type Task: 3"):
         evaluate([3])  # type: ignore[list-item]  # that is what is tried
+
+
+def test_what_runs_each_time_does_so_when_it_was_loaded(tmp_path: Path) -> None:
+    [loaded] = Pipeline.from_dict(pipeline_of([tick("n")], "light").to_dict()).tasks
+    assert loaded.reload
+
+
+@pytest.mark.parametrize("wrong", [words, Task, None])
+def test_what_is_wanted_is_a_task_or_a_list(wrong: Any) -> None:
+    with pytest.raises(TaskError, match="given as a list, not as"):
+        evaluate(wrong)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -27,26 +25,6 @@ EVALUATE = {
     "md5": "197f82a6dbc9799406a35bef412cd7f4",
     "sha256": "e22899da0edfdca814b4281db5aacf91e1d17af576b25f049a24a0a13e4da18e",
 }
-numbers = itertools.count()
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Callable[[str], ModuleType]:
-    """A module of this text, below a header that imports what tasks need."""
-
-    def make(text: str) -> ModuleType:
-        name = f"hashed_{next(numbers)}"
-        path = tmp_path / f"{name}.py"
-        path.write_text(f"from pypelinin.tasks import Task, run, task\n{text}")
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        made = importlib.util.module_from_spec(spec)
-        sys.modules[name] = made
-        spec.loader.exec_module(made)
-        return made
-
-    return make
 
 
 def any_task(name: str) -> type[Task[Any, Any]]:
@@ -179,6 +157,24 @@ def test_parameters_name_tag_and_parents_count() -> None:
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
     assert kind(a=1, b=2).hash() == kind(b=2, a=1).hash()
+
+
+def test_errors_say_what_can_be_done_here() -> None:
+    with pytest.raises(TaskError, match=r"child\(parent\)") as caught:
+        any_task("A")(n=any_task("B")())
+    assert "FunctionInvariant" not in str(caught.value)
+
+
+def test_a_function_imports_when_it_runs(
+    module: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = []
+    for value in (1, 1, 2):
+        (tmp_path / "imported_later.py").write_text(f"def g(): return {value}")
+        text = "@task('A')\ndef f(data):\n    from imported_later import g\n    return g()"
+        keys.append(module(text).f().hash())
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_arrays_count_by_their_content() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pypelinin.tasks import TaskError, task
+from pypelinin.tasks import PipelineError, Secret, TaskError, task
+from pypelinin.tasks.evaluating import pipeline_of
 from pypelinin.tasks.inside.references import Reference
 
 
@@ -60,3 +61,12 @@ def test_arguments_are_checked_at_the_call() -> None:
 def test_without_a_cache_it_is_to_be_reloaded() -> None:
     assert now().reload
     assert not load("a").reload
+
+
+def test_calls_with_other_secrets_are_other_tasks() -> None:
+    one, same, other = load(Secret("a")), load(Secret("a")), load(Secret("b"))
+    assert one is same
+    assert other is not one
+    assert other.name == one.name
+    with pytest.raises(PipelineError, match="parameter that tells them apart"):
+        pipeline_of([one, other], "p").validate()

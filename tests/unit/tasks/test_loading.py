@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pypelinin.errors import DefinitionError
-from pypelinin.tasks import Pipeline, PipelineError, Secret, Sequential, TaskError, task
+from pypelinin.tasks import Pipeline, PipelineError, Secret, Sequential, Task, TaskError, run, task
 
 
 @task("N")
@@ -138,3 +138,51 @@ def test_whatever_is_changed_the_error_is_one_of_ours(data: st.DataObject) -> No
     place[last] = data.draw(ANYTHING)
     with contextlib.suppress(DefinitionError):
         Pipeline.from_dict(told, compare_hashes=data.draw(st.booleans()))
+
+
+@pytest.mark.parametrize("wrong", [None, "text", [1]])
+def test_what_is_no_mapping(wrong: Any) -> None:
+    with pytest.raises(PipelineError, match="made of a mapping, not of a"):
+        Pipeline.from_dict(wrong)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "result.dump.gz"
+    path.write_bytes(b"\x1f\x8b\xff")
+    with pytest.raises(PipelineError, match=r"result\.dump\.gz is no text"):
+        Pipeline.from_file(str(path))
+
+
+def test_a_module_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "module_that_raises.py").write_text("1 / 0")
+    told = saved()
+    told["tasks"]["N(b)"]["module"] = "module_that_raises"
+    with pytest.raises(PipelineError, match="cannot be imported: ZeroDivisionError: division"):
+        Pipeline.from_dict(told)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{"reload": "yes"}, *({"options": wrong} for wrong in ([1], {3: 1}, {"cores": "x"}, {"a": 1}))],
+)
+def test_terms_that_are_none(terms: dict[str, Any]) -> None:
+    told = saved()
+    told["tasks"]["N(b)"].update(terms)
+    with pytest.raises((PipelineError, TaskError), match=r"N\(b\)"):
+        Pipeline.from_dict(told)
+
+
+class Scale(Task[Any, Any]):
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    @run
+    def run(self, data: Any) -> int:
+        return self.factor
+
+
+def test_what_only_a_constructor_was_given_is_not_saved() -> None:
+    with pytest.raises(PipelineError, match=r"Scale\(\) cannot be made.*parameters of run"):
+        Pipeline.from_dict(Pipeline("p", [Scale(3)]).to_dict())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from pypelinin.tasks import Task, TaskError, run, task
+from pypelinin.tasks import Secret, Task, TaskError, run, task
 from pypelinin.tasks.light import LightFunction
 
 
@@ -86,3 +87,41 @@ def test_run_marks_and_changes_nothing_else() -> None:
         return 1
 
     assert run(plain) is plain
+
+
+SECRET = Secret("abc")
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda data, tag: None, "parameter tag, which it could never be given"),
+        (lambda data, reload=1: None, "parameter reload, which it could never be given"),
+        (lambda data, p=SECRET: None, "default of p of X is a secret"),
+        (lambda data, /: None, 'named parameter "data"'),
+        (lambda *data: None, 'named parameter "data"'),
+        (functools.partial(max, 1), "its name or its parameters are not known"),
+        (min, "its name or its parameters are not known"),
+    ],
+)
+def test_what_could_never_be_called_is_refused(function: Any, said: str) -> None:
+    with pytest.raises(TaskError, match=said):
+        task("X")(function)
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "a\ud800b"])
+def test_a_name_is_one(name: str) -> None:
+    with pytest.raises(TaskError, match="cannot be the name of a task"):
+        task(name)(lambda data: None)
+
+
+def test_a_cache_is_of_the_light_form() -> None:
+    with pytest.raises(TaskError, match=r"has no cache=.*reload=True"):
+        task("X", cache=False)  # type: ignore[call-overload]  # that is what is tried
+
+
+def test_options_are_checked_when_a_class_is_made() -> None:
+    with pytest.raises(TaskError, match="X: cores is a whole number"):
+        task("X", cores="many")(lambda data: None)
+    with pytest.raises(TaskError, match="Y: cores is a whole number"):
+        type("Y", (Task,), {"cores": 0})

@@ -63,6 +63,17 @@ def test_what_is_no_task_is_refused(wrong: Any, said: str) -> None:
         Sequential("p").add(wrong)
 
 
+@pytest.mark.parametrize("kind", [Pipeline, Sequential])
+@pytest.mark.parametrize("wrong", [node("a"), node, "N(a)", 3])
+def test_tasks_are_given_as_a_list(kind: type[Pipeline], wrong: Any) -> None:
+    pipeline = kind("p", [node("a")])
+    with pytest.raises(TaskError, match="given as a list, not as"):
+        kind("p", wrong)
+    with pytest.raises(TaskError, match="not of type Task"):
+        pipeline.set_tasks([node("b"), None])  # type: ignore[list-item]  # that is what is tried
+    assert names(pipeline) == ["a"]
+
+
 def test_two_of_one_name() -> None:
     a = node("a")
     node("a")(a)
@@ -96,6 +107,17 @@ def test_a_sequence_is_a_chain_and_can_be_made_again() -> None:
     again = Sequential("p", [a, other, c, d])
     assert again.validate() == [a, other, c, d]
     assert (b.parents, b.children) == ([], [])
+
+
+def test_a_task_stands_in_a_sequence_once() -> None:
+    a, b, c = (node(name) for name in "abc")
+    pipeline = Sequential("p", [a, b, c])
+    with pytest.raises(PipelineError, match=r"N\(b\) is in the sequence 'p' already"):
+        pipeline.add(b)
+    assert names(pipeline) == ["a", "b", "c"]
+    with pytest.raises(PipelineError, match=r"N\(a\) is in the sequence"):
+        pipeline.set_tasks([a, b, a])
+    assert names(pipeline) == ["a", "b", "c"]
 
 
 def test_results_before_a_run() -> None:
@@ -154,3 +176,12 @@ def test_a_parameter_that_cannot_be_saved() -> None:
     with pytest.raises(TaskError, match=r"Any\(\).n is a builtins.range, which cannot be saved"):
         pipeline.to_dict()
     assert issubclass(anything, Task)
+
+
+def test_what_was_said_of_a_task_comes_back() -> None:
+    pipeline = Pipeline("p", [node("a", reload=True).options(retries=2, timeout="1h"), node("b")])
+    told = pipeline.to_dict()
+    assert not {"reload", "options"} & told["tasks"]["N(b)"].keys()
+    a, b = Pipeline.from_dict(told).tasks
+    assert (a.reload, a.all_options()) == (True, {"retries": 2, "timeout": "1h"})
+    assert (b.reload, b.all_options()) == (False, {})

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pypelinin.tasks import Secret, TaskError
+from pypelinin.tasks.hashing import masked
 from pypelinin.tasks.inside.references import Reference
-from pypelinin.tasks.saving import plain_of, revealed, value_of
+from pypelinin.tasks.saving import held_secrets, plain_of, revealed, value_of
 
 VALUES: list[Any] = [
     None, True, 3, 1.5, "text", [1, [2]], {"a": {"b": 1}}, (1, (2,)), {1, 2}, frozenset("ab"),
@@ -63,3 +64,10 @@ def test_secrets_of_the_environment_are_read_again(monkeypatch: pytest.MonkeyPat
     assert plain == {"$secret": "SOME_SECRET"}
     monkeypatch.setenv("SOME_SECRET", "def")
     assert revealed(value_of(plain, "X().p", {})) == "def"
+
+
+def test_secrets_are_found_in_all_plain_containers() -> None:
+    value = {Secret("a"): [{Secret("b")}, (Secret("c"), frozenset({Secret("d")}))]}
+    assert revealed(value) == {"a": [{"b"}, ("c", frozenset({"d"}))]}
+    assert held_secrets(value) == ["a", "b", "c", "d"]
+    assert masked(value) == {"***": [{"***"}, ("***", frozenset({"***"}))]}

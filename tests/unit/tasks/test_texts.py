@@ -83,3 +83,8 @@ def test_a_part_is_written_as_a_mapping(with_yaml: Any) -> None:
 def test_tuples_that_the_original_wrote(with_yaml: Any) -> None:
     found = texts.mapping_of("a: !!python/tuple\n- 1\n- 2\n", "x.yaml")
     assert found == {"a": (1, 2)}
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(PipelineError, match="deep is no YAML"):
+        texts.mapping_of('{"a":' * 100_000, "deep")
