@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
 from pypelinin.graph.layers import Layers
 
+_NO_XML = re.compile("[\\0-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 CHARACTER, HEIGHT, GAP_X, GAP_Y, MARGIN = 6.2, 20, 60, 12, 10
 
 
@@ -53,11 +55,15 @@ def _drawn(box: Box, left: float, top: float, width: float) -> str:
     dashed = ' stroke-dasharray="4 2"' if box.dashed else ""
     round_ = HEIGHT // 2 if box.round else 3
     return (
-        f'<g><title>{escape(box.title)}</title><rect x="{left:.0f}" y="{top:.0f}" '
+        f'<g><title>{_text(box.title)}</title><rect x="{left:.0f}" y="{top:.0f}" '
         f'width="{width:.0f}" height="{HEIGHT}" rx="{round_}" fill="{box.colour}" '
         f'stroke="#444"{dashed}/><text x="{left + 6:.0f}" y="{top + 14:.0f}">'
-        f"{escape(box.label)}</text></g>"
+        f"{_text(box.label)}</text></g>"
     )
+
+
+def _text(value: str) -> str:
+    return escape(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", value))
 
 
 __all__ = ["Box", "svg_of"]

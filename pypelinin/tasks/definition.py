@@ -35,6 +35,7 @@ _OF_OBJECTS = frozenset(
     "name tag reload params data_path hash_scheme result status _parents _children _options".split()
 )
 _INNER = frozenset("params hash_scheme result status _parents _children _options".split())
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSAFE = re.compile(r"[/\0-\x1f\x7f%]")
 kinds: dict[tuple[str, str], type[Task[Any, Any]]] = {}
 """Task classes by module and name, for pipelines that are loaded."""
@@ -114,6 +115,11 @@ class Task(Node, ABC, Generic[In, Out]):
         if not isinstance(tag, str):
             raise TaskError(f"The tag of {type(self).__name__} is text, not {tag!r}.")
         super().__init__(f"{type(self).__name__}({tag})")
+        if not self.name.isascii() and _SURROGATE.search(self.name):
+            raise TaskError(
+                f"The name {self.name!r} cannot be written as UTF-8.",
+                remedy="A tag that is the name of a file may need os.fsencode(name).hex().",
+            )
         self.tag = tag
         self.reload = reload
         self.params = params
@@ -296,7 +302,7 @@ class Task(Node, ABC, Generic[In, Out]):
         return os.path.join(self.data_path, folder_name(self.name), key)
 
     def output_exists(self) -> bool:
-        return os.path.exists(self.output_filename())
+        return files.is_there(self.output_filename())
 
     def should_run(self) -> bool:
         """Whether it has to run by itself: it is to be reloaded, or has no result."""

@@ -22,6 +22,17 @@ LOCK = ".lock"
 RUNS = ".runs"
 REMOTE = "remote"
 """In a run's directory: the cluster and the id under which it runs there."""
+_held: set[int] = set()
+"""Descriptors with a lock."""
+
+
+def _leave_to_parent() -> None:
+    """A forked process would have the locks as well, for as long as it lives."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def made_directory(path: str, what: str) -> str:
@@ -52,6 +63,7 @@ class Hold:
     def __enter__(self) -> Self:
         try:
             self._fd = os.open(os.path.join(self.data_path, LOCK), os.O_RDWR | os.O_CREAT, 0o666)
+            _held.add(self._fd)
             self._lock()
             self._clean()
             os.makedirs(self.directory)
@@ -96,9 +108,10 @@ class Hold:
         write_text(os.path.join(self.directory, REMOTE), json.dumps([api, run]))
 
     def _release(self) -> None:
-        if self._fd >= 0:
+        if self._fd in _held:
+            _held.remove(self._fd)
             os.close(self._fd)
-            self._fd = -1
+        self._fd = -1
 
     def __exit__(
         self,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pypelinin.engine.run import Run
 from pypelinin.graph.declared import CACHED, OUTPUT, Declared, Input
 from pypelinin.tasks.definition import Task
-from pypelinin.tasks.inside.files import RESULT
+from pypelinin.tasks.inside.files import RESULT, is_there
 
 AnyTask = Task[Any, Any]
 
@@ -49,7 +49,9 @@ def planned(tasks: Sequence[AnyTask], keys: Mapping[AnyTask, str], force_reload:
     numbers = {task: number for number, task in enumerate(tasks)}
     reload = reloaded(tasks, force_reload)
     read = {parent for task in tasks for parent in task.parents}
-    there = frozenset(task for task in tasks if _is_there(task, keys[task]))
+    there = frozenset(
+        task for task in tasks if is_there(os.path.join(task.folder(keys[task]), RESULT))
+    )
     run = Run(
         Declared(
             policy=CACHED if task in read else OUTPUT,
@@ -70,13 +72,6 @@ def planned(tasks: Sequence[AnyTask], keys: Mapping[AnyTask, str], force_reload:
     assert run.over, "a run of keyed jobs has an end"
     load = {parent for task in order for parent in task.parents} - set(order)
     return Plan(tasks, keys, there, order, frozenset(load))
-
-
-def _is_there(task: AnyTask, key: str) -> bool:
-    try:
-        return os.stat(os.path.join(task.folder(key), RESULT)).st_size > 0
-    except OSError:
-        return False
 
 
 __all__ = ["Plan", "planned", "reloaded"]

@@ -70,15 +70,37 @@ class RunLog:
         now = time.time()
         at = now if when is None else when
         name = logging.getLevelName(level)
-        self._file.write(f"{self._date(at)} {name:<8} {process:<12} {task:<30} {text}\n")
-        if now - self._flushed_at > FLUSH_S:
-            self._file.flush()
-            self._flushed_at = now
-        if self._console is None and not LOGGER.isEnabledFor(level):
+        self._write(f"{self._date(at)} {name:<8} {process:<12} {task:<30} {text}\n", now)
+        if not self._shows(level):
             return
         record = LOGGER.makeRecord(task, level, "", 0, text, (), None)
         record.processName, record.created, record.msecs = process, at, at % 1 * 1000
         (self._console or LOGGER).handle(record)
+
+    def _shows(self, level: int) -> bool:
+        if self._console is None or LOGGER.level:  # else nobody said anything
+            return LOGGER.isEnabledFor(level)
+        return LOGGER.manager.disable < level
+
+    def _write(self, line: str, now: float) -> None:
+        if self._file.closed:
+            return
+        try:
+            self._file.write(line)
+            if now - self._flushed_at > FLUSH_S:
+                self._file.flush()
+                self._flushed_at = now
+        except OSError as error:
+            self._end(error)
+
+    def _end(self, error: OSError | None = None) -> None:
+        """A log that cannot be written, as the disk is full, ends; the run goes on."""
+        try:
+            self._file.close()
+        except OSError as last:
+            error = error or last
+        if error is not None:
+            self.say(f"{os.path.join(self.directory, LOG)} ends too early: {error}.", logging.ERROR)
 
     def _date(self, at: float) -> str:
         second = int(at)
@@ -89,8 +111,11 @@ class RunLog:
     def failed(self, task: str, text: str) -> None:
         """A failure with its traceback, for exception.log."""
         path = os.path.join(self.directory, EXCEPTIONS)
-        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{task}\n{text.rstrip()}\n\n")
+        try:
+            with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{task}\n{text.rstrip()}\n\n")
+        except OSError as error:
+            self.say(f"{path} lacks what follows: {error}.\n{text.rstrip()}", logging.ERROR, task)
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +126,7 @@ class RunLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._end()
 
 
 __all__ = ["LOGGER", "RunLog", "new_directory"]

@@ -7,6 +7,7 @@ import os
 import re
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -75,7 +76,7 @@ class Runner:
         """Those that have to run."""
         self.tasks_finished: list[AnyTask] = []
         self.tasks_error: list[AnyTask] = []
-        """Those that failed, and those that could not run for that."""
+        """Those that failed, could not run for that, or were cancelled."""
         self.run_path = ""
         """The log directory of the last run."""
         self._plan: Plan | None = None
@@ -215,11 +216,12 @@ class Runner:
             nonlocal due_at
             self._hear(hearing, names)
             if (begin := time.monotonic()) > due_at:
-                self.write_status_image()
+                self._draw()
                 now = time.monotonic()
                 due_at = now + max(PICTURE_S, PICTURE_PART * (now - begin))
 
-        ended = run_jobs(manager, pipeline, jobs, partial(_remember, hold, api), look)
+        plan, began = self._planned, partial(_remember, hold, api)
+        ended = run_jobs(manager, plan, pipeline, jobs, began, look)
         look()
         for task, how in ended.items():
             self._take(task, how)
@@ -243,8 +245,10 @@ class Runner:
         self.tasks_error.append(task)
         if how.status is Status.FAILURE:
             self.log_exception(task.result, task)
-        else:
+        elif how.status is Status.CANT_RUN:
             self._say(f'Task "{task.name}" can\'t run: a task before it failed', task)
+        else:
+            self._say(f'Task "{task.name}" was cancelled', task, error=True)
 
     def log_exception(self, result: TaskResult, task: AnyTask | None = None) -> None:
         """A failure goes to the log, its traceback to exception.log."""
@@ -266,7 +270,7 @@ class Runner:
     def _end(self) -> None:
         failed = [task for task in self.tasks_error if task.status is Status.FAILURE]
         interrupted = self._interrupted()
-        self.write_status_image()
+        self._draw()
         keys = {task.name: {"hash": key} for task, key in self._planned.keys.items()}
         self._results = PipelineResult({"tasks": keys}, self.data_path)
         self._set.set_results(self._results)
@@ -291,14 +295,17 @@ class Runner:
     def _failure(self) -> RunFailed:
         failed = [task for task in self.tasks_error if task.status is Status.FAILURE]
         names = ", ".join(task.name for task in failed[:10])
-        blocked = len(self.tasks_error) - len(failed)
-        first = failed[0].result.exception if failed and failed[0].result else None
-        error = RunFailed(
-            f"{len(failed)} tasks of the pipeline {self._set.name!r} failed ({names}), "
-            f"{blocked} could not run for that.",
-            remedy=f"See {os.path.join(self.run_path, 'exception.log')}.",
-        )
-        error.exception = error.__cause__ = first
+        ended = Counter(task.status for task in self.tasks_error)
+        told = [
+            f"{len(failed)} tasks of the pipeline {self._set.name!r} failed ({names or 'none'}), "
+            f"{ended[Status.CANT_RUN]} could not run for that"
+        ]
+        if cancelled := ended[Status.NOT_STARTED]:
+            told.append(f"{cancelled} were cancelled")
+        first = (failed or self.tasks_error)[0].result
+        where = os.path.join(self.run_path, "exception.log" if failed else "pipeline.log")
+        error = RunFailed(f"{', '.join(told)}.", remedy=f"See {where}.")
+        error.exception = error.__cause__ = first.exception if first else None
         return error
 
     # --- what is kept of it -------------------------------------------------------------------
@@ -324,6 +331,12 @@ class Runner:
         directory. Raises as `Pipeline.plot_graph` does."""
         tasks: Sequence[AnyTask] = self._plan.tasks if self._plan is not None else self._set.tasks
         drawing.draw(tasks, filename or os.path.join(self.run_path or self.log_path, PICTURE))
+
+    def _draw(self) -> None:
+        try:
+            self.write_status_image()
+        except OSError as error:  # a disk that is full is no end of the run
+            self._say(f"{PICTURE} cannot be written: {error}.", error=True)
 
     def get_predecessor_outputs(self, task: AnyTask) -> list[Any]:
         """The results of a task's parents. Raises ResultMissing, ResultDamaged."""

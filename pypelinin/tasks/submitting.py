@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from pypelinin.pipeline import Pipeline
 from pypelinin.runtime.access import api_named
 from pypelinin.runtime.functions import Functions
 from pypelinin.tasks.definition import FunctionTask, Task
+from pypelinin.tasks.exceptions import PipelineError
 from pypelinin.tasks.inside import files
 from pypelinin.tasks.inside.begin import begin
 from pypelinin.tasks.inside.work import Handed, Order, Place
@@ -96,6 +97,38 @@ def compiled(plan: Plan, place: Place) -> tuple[Pipeline, dict[AnyTask, Job]]:
     return Pipeline(list(jobs.values()), results=()), jobs
 
 
+@contextmanager
+def forgotten(plan: Plan) -> Iterator[None]:
+    """Remove the old results of what runs again, unless what is done within fails.
+
+    They go before anything runs: if the run fails or is killed, what was made from an old result
+    must not pass for made from the new one. Raises PipelineError.
+    """
+    aside: list[str] = []
+    try:
+        for task in plan.run:
+            folder = task.folder(plan.keys[task])
+            if _set_aside(task, folder):
+                aside.append(folder)
+        yield
+    except BaseException:
+        for folder in aside:
+            files.put_back(folder)
+        raise
+    for folder in aside:
+        files.drop(folder)
+
+
+def _set_aside(task: AnyTask, folder: str) -> bool:
+    try:
+        return files.set_aside(folder)
+    except OSError as error:
+        raise PipelineError(
+            f"The old result of {task.name} cannot be removed: {error}.",
+            remedy=f"Remove {folder}.",
+        ) from error
+
+
 def _packed(functions: Functions, kind: type[AnyTask]) -> bytes:
     return functions.function(kind.function if issubclass(kind, FunctionTask) else kind)[1]
 
@@ -112,11 +145,9 @@ def _job(
     inputs: list[Handed | Job] = [
         jobs[parent] if parent in jobs else ["file", plan.path(parent)] for parent in parents
     ]
-    files.clean(folder)
     order = Order(
         name=task.name,
         folder=folder,
-        fresh=task not in plan.there,
         receives=task.receives_input,
         refers=task.refers,
         state=task.state(),
@@ -135,6 +166,7 @@ def _job(
 
 def run_jobs(
     manager: PipelineManager,
+    plan: Plan,
     pipeline: Pipeline,
     jobs: Mapping[AnyTask, Job],
     began: Callable[[str], object],
@@ -142,9 +174,11 @@ def run_jobs(
 ) -> dict[AnyTask, Ended]:
     """Run them to their end; *look* is called now and then, *began* with the run's id.
 
-    If it is interrupted the run is cancelled. Raises DefinitionError, ClusterError.
+    If it is interrupted the run is cancelled. Raises DefinitionError, ClusterError, PipelineError.
     """
-    began(manager.start(pipeline))
+    with forgotten(plan):
+        run = manager.start(pipeline)
+    began(run)
     try:
         while pipeline.finished_at is None:
             manager.update(LOOK_S)
@@ -170,4 +204,4 @@ def _ended(error: JobError | None) -> Ended:
     )
 
 
-__all__ = ["Ended", "Where", "compiled", "run_jobs"]
+__all__ = ["Ended", "Where", "compiled", "forgotten", "run_jobs"]

@@ -34,6 +34,6 @@ def test_every_case_runs_and_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seconds", "missed"), [([0.1, 0.9, 0.9], False), ([0.1, 1.1, 1.2], True)])
 def test_a_bar_is_a_limit_of_the_median(seconds: list[float], missed: bool) -> None:
-    result = Result(CASES[0], 1000, seconds, 1000, [0.1])
+    result = Result(CASES[0], 1000, seconds, 1000, [0.1], [0.01])
     assert result.is_missed is missed
     assert ("missed" in result.line()) is missed

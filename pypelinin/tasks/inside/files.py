@@ -11,24 +11,30 @@ import contextlib
 import gzip
 import os
 import pickle
+import stat
 import threading
 import zlib
 from typing import Any
 
 from pypelinin.errors import NotPicklable
 from pypelinin.tasks.exceptions import ResultDamaged, ResultMissing
+from pypelinin.tasks.inside import classes
 
 RESULT = "result.dump.gz"
 PARAMS = "params.yaml"
+OLD = f"{RESULT}.old"
+"""Where a result is until the run is begun that makes it again."""
 HANDED_BYTES_MAX = 64 * 1024
 """Pickles up to this size are handed on with the outcome; of others only the file is named."""
 LEVEL = 1
+READ_BYTES = 1024 * 1024
 TINY_BYTES = 512
 """What is not larger is not worth compressing."""
 GZIP = 16 + zlib.MAX_WBITS
 _READ_WRONG = (
     EOFError, zlib.error, gzip.BadGzipFile, pickle.UnpicklingError, ValueError, IndexError,
 )  # fmt: skip
+_REMEDY = "Delete it, or run its task with reload=True."
 
 
 class _Gzip:
@@ -75,15 +81,13 @@ def store(path: str, value: object, what: str) -> bytes | None:
 
     Raises NotPicklable, OSError.
     """
-    import cloudpickle  # also takes what was defined in a script
-
     temporary = _beside(path)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:
             file = _Gzip(fd)
             try:
-                cloudpickle.Pickler(file, protocol=5).dump(value)
+                classes.pickler()(file, protocol=5).dump(value)
             except OSError:
                 raise
             except Exception as error:
@@ -102,12 +106,43 @@ def store(path: str, value: object, what: str) -> bytes | None:
     return small
 
 
-def clean(folder: str) -> None:
-    """Remove what somebody began to write there and was killed at."""
+def is_there(path: str) -> bool:
+    """Whether there is a result; an empty file, as a lost power leaves, is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
+
+
+def set_aside(folder: str) -> bool:
+    """Take the result away from there, and remove what somebody was killed at while he wrote.
+
+    Gives whether there was one. Raises OSError: what stays would pass for what is made now.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return False
+    for name in names:
+        if name.startswith(f"{RESULT}."):
+            os.unlink(os.path.join(folder, name))
+    if RESULT not in names:
+        return False
+    os.rename(os.path.join(folder, RESULT), os.path.join(folder, OLD))
+    return True
+
+
+def put_back(folder: str) -> None:
+    """What was set aside there."""
     with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            if name.startswith(f"{RESULT}."):
-                os.unlink(os.path.join(folder, name))
+        os.rename(os.path.join(folder, OLD), os.path.join(folder, RESULT))
+
+
+def drop(folder: str) -> None:
+    """What was set aside there is not needed any more."""
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, OLD))
 
 
 def write_text(path: str, text: str) -> None:
@@ -141,7 +176,10 @@ def load(path: str) -> Any:
     """
     try:
         with gzip.open(path) as file:
-            return _Unpickler(file).load()
+            found = _Unpickler(file).load()
+            if file.read(1):  # to its end: there stands the checksum
+                raise ValueError("there is more in it than one value")
+            return found
     except FileNotFoundError:
         raise ResultMissing(
             f"There is no result {path}.",
@@ -152,7 +190,23 @@ def load(path: str) -> Any:
     except _READ_WRONG as error:
         raise ResultDamaged(
             f"The result {path} cannot be read: {type(error).__name__}: {error}.",
-            remedy="Delete it, or run its task with reload=True.",
+            remedy=_REMEDY,
+        ) from error
+    except Exception as error:  # of a class of its values, or of bytes that mean nothing
+        _check_whole(path, error)
+        raise
+
+
+def _check_whole(path: str, error: Exception) -> None:
+    """Raises ResultDamaged if its checksum is wrong, so that *error* is no other's fault."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(READ_BYTES):
+                pass
+    except _READ_WRONG:
+        raise ResultDamaged(
+            f"The result {path} cannot be read: {type(error).__name__}, as its bytes are damaged.",
+            remedy=_REMEDY,
         ) from error
 
 
@@ -168,4 +222,7 @@ def _load_with_joblib(path: str) -> Any:
     return joblib.load(path)
 
 
-__all__ = ["HANDED_BYTES_MAX", "PARAMS", "RESULT", "clean", "load", "store", "write_text"]
+__all__ = [
+    "HANDED_BYTES_MAX", "PARAMS", "RESULT", "drop", "is_there", "load", "put_back", "set_aside",
+    "store", "write_text",
+]  # fmt: skip

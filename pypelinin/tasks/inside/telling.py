@@ -7,6 +7,7 @@ and other tasks in threads of an engine, print where they did.
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import logging
@@ -16,10 +17,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 LINE_MAX = 64 * 1024
 """Characters of a line that are told; a longer one is told in parts."""
+_switches: dict[str, _Switch] = {}
+"""By name of the stream, the last one: a handler of `logging` may have kept it."""
 _files: dict[tuple[int, int], tuple[str, int]] = {}
 """By process and thread, where it tells: (directory, descriptor)."""
 
@@ -54,12 +60,20 @@ def _opened(directory: str) -> int:
     return fd
 
 
-class _Lines(io.TextIOBase):
+class _Open:
+    """Stays open whoever closes it, or forgets it: what is under it is not its own."""
+
+    def close(self) -> None:
+        pass
+
+
+class _Lines(_Open, io.TextIOBase):
     """A stream that tells each line; with *echo* it is also printed where it was."""
 
     def __init__(self, teller: Teller, level: int, echo: TextIO | None) -> None:
         self._teller, self._level, self._echo = teller, level, echo
         self._rest = ""
+        self.buffer = _Bytes(self)
 
     def writable(self) -> bool:
         return True
@@ -67,6 +81,9 @@ class _Lines(io.TextIOBase):
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has it writable
         return "utf-8"
+
+    def reconfigure(self, **options: object) -> None:
+        """Lines are told whatever is said here."""
 
     def write(self, text: str) -> int:
         if self._echo is not None:
@@ -92,7 +109,26 @@ class _Lines(io.TextIOBase):
             self._teller.tell(line[begin : begin + LINE_MAX], self._level)
 
 
-class _Switch(io.TextIOBase):
+class _Bytes(_Open, io.BufferedIOBase):
+    """What is under a stream, for bytes."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        view = memoryview(data).cast("B")
+        self._lines.write(self._decoder.decode(bytes(view)))
+        return len(view)
+
+    def flush(self) -> None:
+        self._lines.flush()
+
+
+class _Switch(_Open, io.TextIOBase):
     """Stands for a stream of the process; each thread may have one of its own."""
 
     def __init__(self, usual: TextIO) -> None:
@@ -110,6 +146,14 @@ class _Switch(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has it writable
         return self.usual.encoding
 
+    @property
+    def buffer(self) -> BinaryIO | _Bytes:
+        return self._stream.buffer
+
+    def reconfigure(self, **options: Any) -> None:
+        stream: Any = self._stream
+        stream.reconfigure(**options)
+
     def write(self, text: str) -> int:
         return self._stream.write(text)
 
@@ -123,6 +167,13 @@ class _Switch(io.TextIOBase):
         return False
 
 
+def _switch(name: str, usual: TextIO) -> _Switch:
+    known = _switches.get(name)
+    if known is None or known.usual is not usual:
+        known = _switches[name] = _Switch(usual)
+    return known
+
+
 _lock = threading.Lock()
 
 
@@ -133,7 +184,7 @@ def printing(teller: Teller, echo: bool) -> Iterator[None]:
     with _lock:
         for name, level in (("stdout", logging.INFO), ("stderr", logging.ERROR)):
             stream = getattr(sys, name)
-            switch = stream if isinstance(stream, _Switch) else _Switch(stream)
+            switch = stream if isinstance(stream, _Switch) else _switch(name, stream)
             lines = _Lines(teller, level, switch.usual if echo else None)
             switch.own[threading.get_ident()] = lines
             setattr(sys, name, switch)

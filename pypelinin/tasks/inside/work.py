@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypedDict, cast
 
 from pypelinin.tasks.exceptions import DataPathNotShared
-from pypelinin.tasks.inside import files
+from pypelinin.tasks.inside import classes, files
 from pypelinin.tasks.inside.inputs import TaskInputs
 from pypelinin.tasks.inside.references import resolved
 from pypelinin.tasks.inside.telling import Teller, printing
@@ -23,7 +23,7 @@ Handed = list[Any]
 MARKER = "marker"
 WORKS_MAX = 256
 
-_works: dict[bytes, Any] = {}
+_works: dict[bytes, tuple[Any, classes.Brought]] = {}
 _thread = threading.local()
 _seen: set[tuple[str, str]] = set()
 
@@ -45,8 +45,6 @@ class Order(TypedDict):
     name: str
     folder: str
     """Where its result goes."""
-    fresh: bool
-    """Its result was not there: if it is now, an attempt before this one made it."""
     receives: bool
     refers: bool
     """Results of its parents stand among its parameters, as `Reference`."""
@@ -66,7 +64,7 @@ def perform(place: tuple[Any, ...], work: bytes, order: Order, inputs: Sequence[
     at = Place(*place)
     check(at)
     name, path = order["name"], os.path.join(order["folder"], files.RESULT)
-    if order["fresh"] and os.path.exists(path):
+    if os.path.exists(path):  # old ones were removed: an attempt before this one made it
         return ["file", path]
     teller = Teller(at.directory, name)
     teller.tell("Starting", status="RUNNING")
@@ -75,10 +73,12 @@ def perform(place: tuple[Any, ...], work: bytes, order: Order, inputs: Sequence[
         _thread.runs = True
         with printing(teller, at.echo):
             output = _called(work, order, inputs)
+        check(at)  # the run may be over, and another one at work on the same results
         handed = kept(order["folder"], name, order["saved"], output)
         ended = "SUCCESS"
     finally:
         _thread.runs = False
+        classes.use(None)
         with contextlib.suppress(OSError):  # what the task raised is more important
             teller.tell(f"Finished: Status.{ended}", status=ended)
     return handed
@@ -118,7 +118,9 @@ def check(place: Place) -> None:
 
 
 def _called(work: bytes, order: Order, inputs: Sequence[Handed]) -> Any:
-    function: Callable[..., Any] = _opened_work(work)
+    function: Callable[..., Any]
+    function, brought = _opened_work(work)
+    classes.use(brought)
     if order["state"] is not None:
         one: Any = object.__new__(cast("type[Any]", function))
         one.__dict__.update(order["state"])
@@ -133,12 +135,12 @@ def _called(work: bytes, order: Order, inputs: Sequence[Handed]) -> Any:
     return function(data=TaskInputs(map(opened, inputs), order["parents"]), **params)
 
 
-def _opened_work(work: bytes) -> Any:
+def _opened_work(work: bytes) -> tuple[Any, classes.Brought]:
     known = _works.get(work)
     if known is None:
         while len(_works) >= WORKS_MAX:
             del _works[next(iter(_works))]
-        known = _works[work] = pickle.loads(work)
+        known = _works[work] = classes.opened(work)
     return known
 
 

@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pypelinin.tasks import Pipeline, PipelineResult, Runner, Task, run, task
+from pypelinin.tasks import Pipeline, PipelineResult, RunFailed, Runner, Task, run, task
 from pypelinin.tasks.exceptions import DataPathNotShared
 from tests.integration.cluster import ROOT, RealCluster, until
 
@@ -123,6 +125,31 @@ def test_a_node_that_does_not_see_the_data_path(
     assert one.result is not None
     assert isinstance(one.result.exception, DataPathNotShared)
     assert "All nodes need the same data path" in str(one.result.exception)
+
+
+def test_a_run_that_is_cancelled_elsewhere_is_told_so(cluster: RealCluster, tmp_path: Path) -> None:
+    @task("Long")
+    def long(data: Any, notes: str) -> None:
+        Path(notes).write_text("begun")
+        time.sleep(60)
+
+    runner = Runner(tmp_path / "data", tmp_path / "log", on=cluster.api)
+    one = long(notes=str(tmp_path / "notes"))
+    below = large(size=1)(one)
+    manager = cluster.manager()
+
+    def cancel() -> None:
+        until((tmp_path / "notes").exists, "its begin")
+        manager.cancel(manager.list_runs(limit=1)[0].run, running=True)
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(cancel)
+        with pytest.raises(RunFailed, match=r"0 .* failed \(none\), 0 .*, 2 were cancelled"):
+            runner.run(Pipeline("p", [one]), raise_on_failure=True)
+    assert set(runner.tasks_error) == {one, below}
+    log = Path(runner.run_path, "pipeline.log").read_text()
+    assert 'Task "Long()" was cancelled' in log
+    assert "a task before it failed" not in log
 
 
 SCRIPT = """

@@ -25,6 +25,13 @@ def test_boxes_stand_in_columns_and_curves_join_them() -> None:
     assert len(list(root.iter(f"{SPACE}path"))) == 2
 
 
+def test_characters_that_xml_does_not_have() -> None:
+    box = Box("a", "\0a\x1b", "\udcff\uffffb", "#fff")
+    root = xml.etree.ElementTree.fromstring(svg_of([box], []))
+    assert [one.text for one in root.iter(f"{SPACE}text")] == ["\ufffda\ufffd"]
+    assert [one.text for one in root.iter(f"{SPACE}title")] == ["\ufffd\ufffdb"]
+
+
 def test_nothing_and_cycles() -> None:
     assert svg_of([], []).startswith("<svg")
     boxes = [Box(name, name, name, "#fff") for name in "ab"]

@@ -62,6 +62,9 @@ def test_a_run_that_is_not_marked_or_not_there() -> None:
 def test_a_tag_is_text() -> None:
     with pytest.raises(TaskError, match="tag of Add is text, not 3"):
         Add(3, n=1)  # type: ignore[arg-type]  # that is what is tried
+    with pytest.raises(TaskError, match=r"'Add\(\\udcff\)' cannot be written as UTF-8"):
+        Add("\udcff", n=2)
+    assert Add("ü", n=2).name == "Add(ü)"
 
 
 def test_defaults_belong_to_its_parameters_but_are_not_saved() -> None:

@@ -64,6 +64,25 @@ def test_the_lock_ends_with_its_process_and_what_it_left_is_ended(tmp_path: Path
         assert [path.name for path in (tmp_path / RUNS).iterdir()] == [Path(mine.directory).name]
 
 
+def test_a_process_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """As those of a ProcessPoolExecutor, which outlive the run."""
+    reading, writing = os.pipe()
+    with hold(tmp_path):
+        if (child := os.fork()) == 0:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+        with pytest.raises(DataPathBusy), hold(tmp_path):
+            pass
+    try:
+        with hold(tmp_path):
+            pass
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(child, 0)
+
+
 def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="cannot be written"), hold(tmp_path / "gone"):
         pass

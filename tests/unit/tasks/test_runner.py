@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from pypelinin.tasks import (
     PipelineError,
     PipelineResult,
     ResultDamaged,
+    ResultMissing,
     RunFailed,
     Runner,
     Secret,
@@ -360,6 +362,64 @@ def test_after_a_failure_only_the_rest_runs(tmp_path: Path, runner: Runner, ran:
     assert last.output == "last0<on>"
 
 
+@pytest.mark.parametrize("again", [{"force_reload": True}, {}])
+def test_a_reload_that_fails_leaves_nothing_made_from_old_results(
+    tmp_path: Path, runner: Runner, again: dict[str, bool]
+) -> None:
+    source, switch = tmp_path / "source", tmp_path / "switch"
+
+    @task("Source", receives_input=False)
+    def read(path: str) -> str:
+        return Path(path).read_text()
+
+    @task("Upper")
+    def upper(data: Any, switch: str) -> str:
+        if Path(switch).exists():
+            raise RuntimeError("not now")
+        return str(data[0]).upper()
+
+    first = read(path=str(source))
+    last = upper(switch=str(switch))(first)
+    pipeline = Pipeline("p", [first])
+    source.write_text("old")
+    runner.run(pipeline, raise_on_failure=True)
+    assert last.output == "OLD"
+    source.write_text("new")
+    switch.write_text("on")
+    first.set_reload(not again)
+    runner.run(pipeline, **again)
+    with pytest.raises(ResultMissing):
+        runner.results()["Upper()"]
+    switch.unlink()
+    first.set_reload(False)
+    runner.run(pipeline, raise_on_failure=True)
+    assert (first.output, last.output) == ("new", "NEW")
+    assert runner.tasks_run == [last]
+
+
+def test_an_empty_result_is_none(tmp_path: Path, runner: Runner, ran: Ran) -> None:
+    """A machine that lost its power leaves such files."""
+    only = noted(tmp_path, "only")
+    pipeline = Pipeline("p", [only])
+    runner.run(pipeline)
+    Path(only.output_filename()).write_bytes(b"")
+    assert only.should_run()
+    assert ran() == ["only"]
+    runner.run(pipeline, raise_on_failure=True)
+    assert ran() == ["only"]
+    assert only.output == "only0<>"
+
+
+def test_an_old_result_that_cannot_be_removed(runner: Runner) -> None:
+    first = after("first")
+    runner.run(Pipeline("p", [first]))
+    folder = Path(first.output_filename()).parent
+    shutil.rmtree(folder)
+    folder.write_text("a file of somebody")
+    with pytest.raises(PipelineError, match=r"old result of \w+\(first\) cannot be removed"):
+        runner.run(Pipeline("p", [first]))
+
+
 def test_a_damaged_result_fails_who_reads_it_with_a_remedy(runner: Runner) -> None:
     first = after("first")
     last = Sum("last")(first)
@@ -566,6 +626,19 @@ def test_a_picture_where_one_wants_it(tmp_path: Path, runner: Runner) -> None:
     runner.run(Pipeline("p", [after()]))
     runner.write_status_image(str(tmp_path / "here.svg"))
     assert (tmp_path / "here.svg").read_text() == (Path(runner.run_path) / "status.svg").read_text()
+
+
+def test_a_picture_that_cannot_be_written_ends_no_run(tmp_path: Path, runner: Runner) -> None:
+    @task("Blocks")
+    def blocks(data: Any, log: str) -> int:
+        (one,) = Path(log).iterdir()
+        (one / "status.svg").mkdir()
+        return 3
+
+    one = blocks(log=str(tmp_path / "log"))
+    runner.run(Pipeline("p", [one]), raise_on_failure=True)
+    assert one.output == 3
+    assert "status.svg cannot be written" in Path(runner.run_path, "pipeline.log").read_text()
 
 
 def test_statuses_are_seen_while_tasks_run(tmp_path: Path, runner: Runner) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pypelinin.errors import DefinitionError, UpstreamFailed
+from pypelinin.errors import DefinitionError, Impossible, UpstreamFailed
 from pypelinin.graph.job import Job
 from pypelinin.local import LocalRunner
 from pypelinin.pipeline import Pipeline
@@ -18,7 +18,7 @@ from pypelinin.tasks.hashing import keys_of
 from pypelinin.tasks.holding import Hold
 from pypelinin.tasks.inside.work import Place
 from pypelinin.tasks.planning import planned
-from pypelinin.tasks.submitting import Ended, Where, compiled, run_jobs
+from pypelinin.tasks.submitting import Ended, Where, compiled, forgotten, run_jobs
 
 Status = Task.Status
 
@@ -72,10 +72,11 @@ def test_ends_are_told_by_task(tmp_path: Path) -> None:
         for one in tasks:
             one.set_data_path(str(tmp_path))
         keys = dict(zip(tasks, keys_of(tasks, "code"), strict=True))
-        pipeline, jobs = compiled(planned(tasks, keys, False), hold.place(echo=False))
+        plan = planned(tasks, keys, False)
+        pipeline, jobs = compiled(plan, hold.place(echo=False))
         began: list[str] = []
         looked: list[int] = []
-        ended = run_jobs(manager, pipeline, jobs, began.append, lambda: looked.append(1))
+        ended = run_jobs(manager, plan, pipeline, jobs, began.append, lambda: looked.append(1))
     assert began == [pipeline.id]
     assert looked
     assert ended[good] == Ended(Status.SUCCESS)
@@ -103,9 +104,24 @@ def test_an_interrupt_ends_what_runs(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run_jobs(manager, pipeline, jobs, lambda run: None, interrupt)
+            run_jobs(manager, plan, pipeline, jobs, lambda run: None, interrupt)
         manager.wait(pipeline, 20, raise_on_failure=False)
         assert pipeline.state == "cancelled"
+
+
+def test_a_run_that_is_refused_costs_no_result(tmp_path: Path) -> None:
+    one = alone()
+    one.set_data_path(str(tmp_path))
+    one.store_output(5)
+    plan = planned([one], {one: one.hash()}, True)
+    jobs = compiled(plan, Place(str(tmp_path), "token", False))[1]
+    impossible = Pipeline([Job(job.worker, args=job.args, cores=1000) for job in jobs.values()])
+    with LocalRunner(1) as manager, pytest.raises(Impossible):
+        run_jobs(manager, plan, impossible, jobs, lambda run: None, lambda: None)
+    assert one.load_output() == 5
+    with forgotten(plan):
+        assert not one.output_exists()
+    assert not one.output_exists()
 
 
 def test_a_manager_is_made_when_it_is_needed() -> None:

@@ -16,7 +16,7 @@ from pypelinin.tasks.inside.work import MARKER, Order
 def test_it_does_the_work(tmp_path: Path) -> None:
     (tmp_path / MARKER).write_text("token")
     order = Order(
-        name="X()", folder=str(tmp_path / "X"), fresh=True, receives=True, refers=False,
+        name="X()", folder=str(tmp_path / "X"), receives=True, refers=False,
         state=None, params={"n": 1}, saved="", parents=[],
     )  # fmt: skip
     work = cloudpickle.dumps(lambda data, n: n + 1)

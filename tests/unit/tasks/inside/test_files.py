@@ -82,6 +82,34 @@ def test_a_result_that_was_cut(tmp_path: Path) -> None:
         load(str(path))
 
 
+@pytest.mark.parametrize("size", [10, 2000])
+def test_no_changed_byte_gives_another_value(tmp_path: Path, size: int) -> None:
+    path, value = tmp_path / "result", ["a" * size, 7]
+    store(str(path), value, "X()")
+    stored = path.read_bytes()
+    for place in range(10, len(stored)):  # before it there are a time and flags
+        path.write_bytes(stored[:place] + bytes([stored[place] ^ 1]) + stored[place + 1 :])
+        try:
+            found = load(str(path))
+        except ResultDamaged:
+            pass
+        else:  # some bits of a compressed stream mean nothing
+            assert found == value
+        path.write_bytes(stored[:place])
+        with pytest.raises(ResultDamaged, match=r"reload=True"):
+            load(str(path))
+
+
+def test_what_a_class_raises_is_not_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    path.write_bytes(gzip.compress(b"cno_such_module\nName\n."))
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        load(str(path))
+    path.write_bytes(gzip.compress(pickle.dumps(1) + b"more"))
+    with pytest.raises(ResultDamaged, match="more in it"):
+        load(str(path))
+
+
 def test_joblib_and_we_read_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     joblib = pytest.importorskip("joblib", reason="joblib is not installed: 'pypelinin[joblib]'")
     numpy = pytest.importorskip("numpy", reason="numpy is not installed: 'pypelinin[test-all]'")
@@ -100,12 +128,25 @@ def test_joblib_and_we_read_each_other(tmp_path: Path, monkeypatch: pytest.Monke
         load(theirs)
 
 
-def test_what_a_killed_slot_left_is_removed(tmp_path: Path) -> None:
+def test_results_are_set_aside_and_what_a_killed_slot_left_is_removed(tmp_path: Path) -> None:
     for name in (files.RESULT, f"{files.RESULT}.host.1.2", files.PARAMS):
-        (tmp_path / name).write_text("")
-    files.clean(str(tmp_path))
+        (tmp_path / name).write_text(name)
+    result = tmp_path / files.RESULT
+    assert files.set_aside(str(tmp_path))
+    assert not files.is_there(str(result))
+    files.put_back(str(tmp_path))
+    assert files.is_there(str(result))
     assert sorted(os.listdir(tmp_path)) == [files.PARAMS, files.RESULT]
-    files.clean(str(tmp_path / "gone"))
+    assert files.set_aside(str(tmp_path))
+    files.drop(str(tmp_path))
+    files.put_back(str(tmp_path))
+    assert os.listdir(tmp_path) == [files.PARAMS]
+    assert not files.set_aside(str(tmp_path))
+    assert not files.set_aside(str(tmp_path / "gone"))
+    result.mkdir()
+    assert not files.is_there(str(result))
+    with pytest.raises(NotADirectoryError):
+        files.set_aside(str(tmp_path / files.PARAMS))
 
 
 def test_text_is_replaced_whole(tmp_path: Path) -> None:

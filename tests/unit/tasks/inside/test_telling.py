@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -68,6 +69,36 @@ def test_other_threads_print_where_they_did(
     print("after")
     assert usual.getvalue() == "of the other\nafter\n"
     assert sorted((line[3], line[4]) for line in told(tmp_path)) == [("X()", "x"), ("Y()", "y")]
+
+
+def test_bytes_are_told_as_well(tmp_path: Path) -> None:
+    with printing(Teller(str(tmp_path), "X()"), echo=False):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # as scripts do
+        print("é", end="")
+        for part in ("ü\n".encode()[:1], "ü\n".encode()[1:], b"\xff\n"):
+            assert sys.stdout.buffer.write(part) == len(part)
+        sys.stdout.buffer.flush()
+    assert [line[4] for line in told(tmp_path)] == ["éü", "\\xff"]
+
+
+def test_a_log_handler_made_in_one_task_tells_of_the_next(tmp_path: Path) -> None:
+    """A module's `logging.basicConfig()` runs in the first task of a slot only."""
+    with printing(Teller(str(tmp_path), "X()"), echo=False):
+        handler = logging.StreamHandler()
+    with printing(Teller(str(tmp_path), "Y()"), echo=False):
+        handler.handle(logging.makeLogRecord({"msg": "logged"}))
+    assert [line[3:5] for line in told(tmp_path)] == [["Y()", "logged"]]
+
+
+def test_who_closes_them_closes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", usual)
+    with printing(Teller(str(tmp_path), "X()"), echo=True):
+        sys.stdout.buffer.close()
+        sys.stdout.close()
+        print("told")
+    assert usual.getvalue() == "told\n"
+    assert [line[4] for line in told(tmp_path)] == ["told"]
 
 
 def test_an_endless_line_is_told_in_parts(tmp_path: Path) -> None:

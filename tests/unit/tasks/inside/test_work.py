@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Place:
 
 def order(tmp_path: Path, **changed: Any) -> Order:
     plain = Order(
-        name="X()", folder=str(tmp_path / "X"), fresh=True, receives=True, refers=False,
+        name="X()", folder=str(tmp_path / "X"), receives=True, refers=False,
         state=None, params={}, saved="text", parents=["A()", "B()"],
     )  # fmt: skip
     return Order(**{**plain, **changed})  # type: ignore[typeddict-item]  # names are checked by it
@@ -80,8 +80,18 @@ def test_what_an_attempt_before_has_finished_stands(tmp_path: Path, place: Place
     work = cloudpickle.dumps(lambda data: 1 / 0)
     kept(str(tmp_path / "X"), "X()", "", "before")
     assert opened(perform(tuple(place), work, order(tmp_path), [])) == "before"
+    files.set_aside(str(tmp_path / "X"))
     with pytest.raises(ZeroDivisionError):
-        perform(tuple(place), work, order(tmp_path, fresh=False, parents=[]), [])
+        perform(tuple(place), work, order(tmp_path, parents=[]), [])
+
+
+def test_a_task_whose_run_was_ended_meanwhile_stores_nothing(tmp_path: Path, place: Place) -> None:
+    """The next run may have stored another result there."""
+    work = cloudpickle.dumps(lambda data, gone: __import__("shutil").rmtree(gone))
+    made = order(tmp_path, parents=[], params={"gone": place.directory})
+    with pytest.raises(DataPathNotShared, match="its run is over"):
+        perform(tuple(place), work, made, [])
+    assert not (tmp_path / "X").exists()
 
 
 def test_what_cannot_be_kept_is_a_failure(tmp_path: Path, place: Place) -> None:
