@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import select
 import socket
@@ -43,6 +44,7 @@ Ended = bytes | list[Any]
 """How an attempt ended: its packed result, or cause, type, text, traceback, packed error."""
 
 _OURS = (__file__, calls.__file__)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 TEXT_MAX = 16 * 1024
 STORE_WAITS_S = (0.1, 0.4, 1.5, 3.0)
 """Between the tries to reach the store, before it is a store error."""
@@ -67,7 +69,8 @@ def failure(cause: str, error: BaseException) -> list[str]:
         text = "<its str() raised>"
     try:
         frames = traceback.TracebackException.from_exception(error)
-        here = [f for f in frames.stack if f.filename not in _OURS]
+        users = itertools.dropwhile(lambda frame: frame.filename.startswith(_PACKAGE), frames.stack)
+        here = [f for f in users if f.filename not in _OURS]
         frames.stack = traceback.StackSummary.from_list(here or list(frames.stack))
         trace = "".join(frames.format())
     except BaseException:  # notes, causes and the like are user code too

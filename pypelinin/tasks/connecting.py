@@ -59,14 +59,19 @@ class Node:
         self._children.clear()
 
 
+def refuse_class(one: object) -> None:
+    """Raises TaskError if *one* is a class of tasks."""
+    if isinstance(one, type) and issubclass(one, Node):
+        raise TaskError(
+            f"Supplied node is not instantiated: {one.__name__} is a class.",
+            remedy=f"Write {one.__name__}(...), with its parameters.",
+        )
+
+
 def _nodes(found: object) -> Sequence[Node]:
     listed: list[Any] = list(found) if isinstance(found, Iterable) else [found]
     for one in listed:
-        if isinstance(one, type) and issubclass(one, Node):
-            raise TaskError(
-                f"Supplied node is not instantiated: {one.__name__} is a class.",
-                remedy=f"Write {one.__name__}(...), with its parameters.",
-            )
+        refuse_class(one)
         if not isinstance(one, Node):
             raise TaskError(
                 f"Supplied node is not of type Node: {one!r}.",
@@ -75,4 +80,4 @@ def _nodes(found: object) -> Sequence[Node]:
     return listed
 
 
-__all__ = ["Node"]
+__all__ = ["Node", "refuse_class"]

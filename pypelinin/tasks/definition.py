@@ -85,6 +85,14 @@ def _check_parameters(kind: type[Task[Any, Any]], found: list[inspect.Parameter]
         )
 
 
+def _check_tag(kind: str, tag: object) -> None:
+    if not isinstance(tag, str):
+        how = f"Parameters are given by name: {kind}(name=...)."
+        if isinstance(tag, Node):
+            how = f"To connect the task, write {kind}(...)(parent)."
+        raise TaskError(f"The tag of {kind} is text, not {tag!r}.", remedy=how)
+
+
 class Task(Node, ABC, Generic[In, Out]):
     """One unit of work: it gets results of type *In*, and gives one of type *Out*.
 
@@ -112,8 +120,7 @@ class Task(Node, ABC, Generic[In, Out]):
         kinds[cls.__module__, cls.__name__] = cls
 
     def __init__(self, tag: str = "", reload: bool = False, **params: Any) -> None:
-        if not isinstance(tag, str):
-            raise TaskError(f"The tag of {type(self).__name__} is text, not {tag!r}.")
+        _check_tag(type(self).__name__, tag)
         super().__init__(f"{type(self).__name__}({tag})")
         if not self.name.isascii() and _SURROGATE.search(self.name):
             raise TaskError(

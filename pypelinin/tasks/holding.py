@@ -19,6 +19,7 @@ from pypelinin.tasks.inside.files import write_text
 from pypelinin.tasks.inside.work import MARKER, Place
 
 LOCK = ".lock"
+OTHER_PATH = "Give the Runner a directory that this user can write."
 RUNS = ".runs"
 REMOTE = "remote"
 """In a run's directory: the cluster and the id under which it runs there."""
@@ -40,9 +41,11 @@ def made_directory(path: str, what: str) -> str:
     try:
         os.makedirs(path, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise PipelineError(f"The {what} {path!r} cannot be made: {error}.") from error
+        raise PipelineError(
+            f"The {what} {path!r} cannot be made: {error}.", remedy=OTHER_PATH
+        ) from None
     if not os.access(path, os.W_OK | os.X_OK):
-        raise PipelineError(f"The {what} {path!r} cannot be written.")
+        raise PipelineError(f"The {what} {path!r} cannot be written.", remedy=OTHER_PATH)
     return os.path.realpath(path)
 
 
@@ -71,8 +74,8 @@ class Hold:
         except OSError as error:
             self._release()
             raise PipelineError(
-                f"The data path {self.data_path!r} cannot be written: {error}."
-            ) from error
+                f"The data path {self.data_path!r} cannot be written: {error}.", remedy=OTHER_PATH
+            ) from None
         except BaseException:
             self._release()
             raise
@@ -110,6 +113,7 @@ class Hold:
     def _release(self) -> None:
         if self._fd in _held:
             _held.remove(self._fd)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)  # for a process just forked as well
             os.close(self._fd)
         self._fd = -1
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pypelinin.errors import Cycle
 from pypelinin.graph.graph import order
 from pypelinin.tasks import drawing, loading
-from pypelinin.tasks.connecting import Node
+from pypelinin.tasks.connecting import refuse_class
 from pypelinin.tasks.definition import Task
 from pypelinin.tasks.exceptions import NoResults, PipelineError, TaskError
 from pypelinin.tasks.hashing import CODE, checked_scheme, keys_of
@@ -81,7 +81,10 @@ class Pipeline:
         """Its tasks, parents first. Raises PipelineError, Cycle for what cannot be run."""
         tasks = self.tasks
         if not tasks:
-            raise PipelineError(f"No tasks in pipeline {self.name!r}.", remedy="add() its roots.")
+            raise PipelineError(
+                f"No tasks in pipeline {self.name!r}.",
+                remedy="Give it its first tasks: Pipeline(name, [task]), or add(task).",
+            )
         names: dict[str, AnyTask] = {}
         for task in tasks:
             if names.setdefault(task.name, task) is not task:
@@ -267,11 +270,7 @@ def all_checked(tasks: Any) -> list[AnyTask]:
 
 def checked(task: Any) -> AnyTask:
     """Raises TaskError unless it is a task."""
-    if isinstance(task, type) and issubclass(task, Node):
-        raise TaskError(
-            f"Supplied node is not instantiated: {task.__name__} is a class.",
-            remedy=f"Write {task.__name__}(...), with its parameters.",
-        )
+    refuse_class(task)
     if not isinstance(task, Task):
         raise TaskError(
             f"Supplied node is not of type Task: {task!r}.",

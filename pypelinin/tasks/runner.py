@@ -25,7 +25,7 @@ from pypelinin.tasks.inside import files
 from pypelinin.tasks.pipelines import AnyTask, Pipeline
 from pypelinin.tasks.planning import Plan, planned
 from pypelinin.tasks.results import PipelineResult
-from pypelinin.tasks.run_log import RunLog, new_directory
+from pypelinin.tasks.run_log import EXCEPTIONS, LOG, RunLog, new_directory
 from pypelinin.tasks.statuses import Status, TaskResult
 from pypelinin.tasks.submitting import Ended, Where, compiled, run_jobs
 from pypelinin.tasks.texts import text_of
@@ -178,8 +178,10 @@ class Runner:
                 self._skip_or_load()
                 if self.tasks_run:
                     self._execute(where.manager(stack), where.api, hold)
-            finally:
-                self._end()
+            except BaseException as error:
+                self._end(error)
+                raise
+            self._end()
         if raise_on_failure and self.tasks_error:
             raise self._failure()
 
@@ -267,9 +269,9 @@ class Runner:
         else:
             self._log.say(text, level, task.name)
 
-    def _end(self) -> None:
+    def _end(self, error: BaseException | None = None) -> None:
         failed = [task for task in self.tasks_error if task.status is Status.FAILURE]
-        interrupted = self._interrupted()
+        interrupted = self._interrupted() or error is not None
         self._draw()
         keys = {task.name: {"hash": key} for task, key in self._planned.keys.items()}
         self._results = PipelineResult({"tasks": keys}, self.data_path)
@@ -280,7 +282,11 @@ class Runner:
             return
         names = ", ".join(task.name for task in failed[:10])
         more = f" and {len(failed) - 10} more" if len(failed) > 10 else ""
-        self._say(f"Pipeline run finished with errors: {names or 'interrupted'}{more}", error=True)
+        stopped = "interrupted"
+        if isinstance(error, Exception):
+            stopped += f" by {''.join(traceback.format_exception_only(error)).strip()}"
+        where = f". See {os.path.join(self.run_path, EXCEPTIONS)}" if failed else ""
+        self._say(f"Pipeline run finished with errors: {names or stopped}{more}{where}", error=True)
         self._log = None
 
     def _interrupted(self) -> bool:
@@ -297,13 +303,15 @@ class Runner:
         names = ", ".join(task.name for task in failed[:10])
         ended = Counter(task.status for task in self.tasks_error)
         told = [
-            f"{len(failed)} tasks of the pipeline {self._set.name!r} failed ({names or 'none'}), "
-            f"{ended[Status.CANT_RUN]} could not run for that"
+            f"{len(failed)} task{'' if len(failed) == 1 else 's'} of the pipeline "
+            f"{self._set.name!r} failed ({names or 'none'})"
         ]
+        if blocked := ended[Status.CANT_RUN]:
+            told.append(f"{blocked} could not run for that")
         if cancelled := ended[Status.NOT_STARTED]:
             told.append(f"{cancelled} were cancelled")
         first = (failed or self.tasks_error)[0].result
-        where = os.path.join(self.run_path, "exception.log" if failed else "pipeline.log")
+        where = os.path.join(self.run_path, EXCEPTIONS if failed else LOG)
         error = RunFailed(f"{', '.join(told)}.", remedy=f"See {where}.")
         error.exception = error.__cause__ = first.exception if first else None
         return error

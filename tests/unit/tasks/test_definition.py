@@ -218,3 +218,10 @@ def test_defaults_that_cannot_be_hashed_count_with_the_code() -> None:
     assert ordered().hash() == ordered(key=len).hash()
     with pytest.raises(TaskError, match="The parameter key of Sorted"):
         ordered(key=max)
+
+
+def test_what_was_meant_is_told_where_a_tag_is_none() -> None:
+    with pytest.raises(TaskError, match=r"tag of Add is text, not 4\. Parameters are given"):
+        Add(4)  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(TaskError, match=r"To connect the task, write Add\(\.\.\.\)\(parent\)"):
+        Add(Add("a", n=1))  # type: ignore[arg-type]  # wrong on purpose

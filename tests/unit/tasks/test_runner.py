@@ -285,10 +285,12 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(runner: Runner) -> None
     assert wrong is not None
     assert isinstance(wrong.exception, KeyError)
     assert 'raise KeyError("no such thing")' in wrong.traceback
+    assert "pypelinin/tasks" not in wrong.traceback  # only the user's lines
     assert tasks[4].output == 1
     assert {one.name for one in runner.tasks_error} == {one.name for one in tasks[:3]}
     log = (Path(runner.run_path) / "pipeline.log").read_text()
-    assert "Pipeline run finished with errors: Fails()" in log
+    where = Path(runner.run_path) / "exception.log"
+    assert f"Pipeline run finished with errors: Fails(). See {where}" in log
     assert "ERROR" in log
     trace = (Path(runner.run_path) / "exception.log").read_text()
     assert trace.startswith("Fails()\n")
@@ -301,7 +303,7 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(runner: Runner) -> None
 def test_a_failure_can_be_raised(runner: Runner) -> None:
     pipeline, _ = failing()
     with pytest.raises(
-        RunFailed, match=r"1 tasks of .*'failing' failed \(Fails\(\)\), 2 could"
+        RunFailed, match=r"1 task of .*'failing' failed \(Fails\(\)\), 2 could"
     ) as e:
         runner.run(pipeline, raise_on_failure=True)
     assert isinstance(e.value.__cause__, KeyError)
@@ -522,7 +524,8 @@ def test_code_that_cannot_be_sent_is_named(runner: Runner) -> None:
 
     with pytest.raises(NotPicklable, match=r"locks\(\) cannot be sent.*'lock'"):
         runner.run(Pipeline("p", [locks()]))
-    assert "interrupted" in (Path(runner.run_path) / "pipeline.log").read_text()
+    log = (Path(runner.run_path) / "pipeline.log").read_text()
+    assert "finished with errors: interrupted by pypelinin.errors.NotPicklable: " in log
 
 
 # --- what is kept of a run ----------------------------------------------------------------------
