@@ -199,8 +199,8 @@ class Pipeline:
         data = [self.data_of(number, pack, calls) for number in range(len(self.jobs))]
         sent = data if keep is None else keep(f"{run}/arguments", data)
         payloads = [self.payload_of(*pair) for pair in zip(self.jobs, sent, strict=True)]
-        if functions:
-            assert calls is not None
+        content = _content(payload)
+        if calls is not None and (functions or any(kind[0] == SHELL for kind in kinds)):
             payload = calls.header(payload, functions)
         if len(payload) > FRAME_BYTES_MAX // 2 or any(len(p) > PART_BYTES_MAX for p in payloads):
             raise DefinitionError(
@@ -216,7 +216,7 @@ class Pipeline:
         listed = tuple(self.kinds_of(kinds))
         names = pack_plain([job.name for job in self.jobs])
         fingerprint = digest(
-            names, _content(payload), self.graph.offsets.tobytes(), self.graph.upstreams.tobytes(),
+            names, content, self.graph.offsets.tobytes(), self.graph.upstreams.tobytes(),
             repr((list(kinds), sorted(self.labels.items()), self.on_failure)).encode(),
             kind_of.tobytes(),
             *(map(_content, data) if any(data) else ()),

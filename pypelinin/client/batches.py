@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from pypelinin.client.results import Outcome, error_of
 from pypelinin.graph import states
 from pypelinin.graph.needs import UNSAID, Needs
+from pypelinin.runtime.directories import working_directory
 from pypelinin.runtime.functions import Functions
 from pypelinin.runtime.value_store import Values
-from pypelinin.runtime.values import Piece, unpack_value
+from pypelinin.runtime.values import Piece, pack_header, unpack_value
 from pypelinin.wire.codec import pack_plain, pack_record, pack_shared
 from pypelinin.wire.definitions import Details, Header, Kind, Structure, call_worker, terms_of
 
@@ -98,16 +99,16 @@ def compiled(
         ends.append(size)
     joined = b"".join(payloads)
     fingerprint = run.encode()  # a batch is nobody's repetition
-    payload = _header_payload(tuple(functions.items()))
+    payload = _header_payload(tuple(functions.items()), working_directory())
     header = Header(run, fingerprint, submitter, len(batch), tuple(listed), payload, {})
     details = Details(0, kind_of if len(listed) > 1 else array("I"), ends, joined)
     return pack_shared(header), (_edgeless(len(batch)), pack_shared(details))
 
 
 @lru_cache(maxsize=64)
-def _header_payload(functions: tuple[tuple[str, bytes], ...]) -> bytes:
-    """What each slot has to know of a run: its functions."""
-    return Functions().header(b"m\xc0", dict(functions))
+def _header_payload(functions: tuple[tuple[str, bytes], ...], place: str) -> bytes:
+    """What each slot has to know of a run: its functions, and where its client is."""
+    return pack_header(b"m\xc0", dict(functions), place)
 
 
 @lru_cache(maxsize=64)

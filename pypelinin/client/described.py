@@ -71,4 +71,6 @@ def _jobs_of(header: Header, details: Details, count: int) -> Iterator[Job]:
 
 def _plain(payload: bytes) -> Any:
     """Only what is no pickle: a description must not run code."""
+    if payload[:1] == b"f":  # with functions, and where the client was
+        payload = unpack_plain(payload[1:], FRAME_BYTES_MAX)[0]
     return unpack_value(payload) if payload[:1] in (b"m", b"y") else None

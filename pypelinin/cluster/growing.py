@@ -164,10 +164,10 @@ def _with_functions(payload: bytes, functions: dict[str, bytes]) -> bytes:
     """A run's payload with more functions (see runtime.values); it is not opened for that."""
     if not functions:
         return payload
-    data, known = payload, {}
+    data, known, place = payload, {}, []
     if payload[:1] == b"f":
-        data, known = unpack_plain(payload[1:], FRAME_BYTES_MAX)
-    found = b"f" + pack_plain([data, {**known, **functions}])
+        data, known, *place = unpack_plain(payload[1:], FRAME_BYTES_MAX)
+    found = b"f" + pack_plain([data, {**known, **functions}, *place])
     if len(found) > FRAME_BYTES_MAX // 2:
         raise BadMessage("the functions of the run are too large together")
     return found

@@ -30,6 +30,8 @@ class Job:
     A function is called with *args* and *kwargs* on a node. A Job among them (also within
     lists, tuples, dicts and sets) is an input: this job runs when that one is done, and gets its
     result. `result()` gives what the function returned. Two jobs of functions are never equal.
+    Functions and commands work in the directory of their client, if the node has it, workers in
+    that of their Broker.
 
     *after* are jobs this one only waits for. *labels* are what the node must carry, *retries*
     how often a failure is tried again, and a job of a higher *priority* goes first.

@@ -28,6 +28,7 @@ from pypelinin import context
 from pypelinin.errors import DefinitionError, PypelininError, ValueLost
 from pypelinin.ids import fence_attempt
 from pypelinin.runtime import calls
+from pypelinin.runtime.directories import Directory
 from pypelinin.runtime.printing import QUICK_S, Witness
 from pypelinin.runtime.value_store import Values, size_of
 from pypelinin.runtime.values import Piece, pack_error, pack_value, unpack_value
@@ -178,6 +179,7 @@ class Slot:
         self.calls = calls.Calls()
         self.values = Values(NO_PLACE)
         self.inline_max = INLINE_BYTES_MAX
+        self.directory = Directory(moves=tokens >= 0)
         self._pid = os.getpid()
         self._token: int | None = None
         self._pack = msgpack.Packer(use_bin_type=True).pack
@@ -351,6 +353,7 @@ class Slot:
         try:
             assert own is not None
             run, header = self.runs[number]
+            self.directory.enter(number, header)
             context.begin()
             pieces = self.calls.run(worker.partition("/")[2], header, own, self.values.open)
             growth = self.growth(run, job, fence)
@@ -389,6 +392,7 @@ class Slot:
         """One attempt to run a command."""
         try:
             assert own is not None
+            self.directory.enter(number, self.runs[number][1])
             pieces = calls.run_command(unpack_value(self.values.open(own[1])))
         except BaseException as error:
             return [*failure("exception", error), pack_error(error)]
@@ -401,6 +405,7 @@ class Slot:
         step = "retrieve"
         try:
             run, payload = self.runs[number]
+            self.directory.leave()
             name, data = own[:2] if own is not None else (None, None)
             found = self.workers[worker]
             if self.store is None and (failed := self.make_store()) is not None:

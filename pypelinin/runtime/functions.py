@@ -25,6 +25,7 @@ import msgpack
 from pypelinin.errors import NotPicklable
 from pypelinin.graph.fingerprint import digest
 from pypelinin.graph.job import Job, check_function
+from pypelinin.runtime.directories import working_directory
 from pypelinin.runtime.values import (
     OUT_OF_BAND_BYTES,
     Piece,
@@ -52,7 +53,7 @@ class Functions:
         self._modules_seen = 0
 
     def header(self, data: bytes, functions: Mapping[str, bytes]) -> bytes:
-        return pack_header(data, functions)
+        return pack_header(data, functions, working_directory())
 
     def call(self, what: str, job: Job, inputs: Sequence[Job]) -> bytes:
         """The arguments of *job*. Raises NotPicklable."""

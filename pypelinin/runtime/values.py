@@ -162,6 +162,6 @@ def pack_error(error: BaseException) -> bytes:
     return packed if len(packed) <= INLINE_BYTES_MAX else b""
 
 
-def pack_header(data: bytes, functions: Mapping[str, bytes]) -> bytes:
-    """A run's payload with the functions its jobs call, by digest."""
-    return b"f" + bytes(msgpack.packb([data, dict(functions)]))
+def pack_header(data: bytes, functions: Mapping[str, bytes], place: str) -> bytes:
+    """A run's payload with the functions its jobs call, by digest, and the client's directory."""
+    return b"f" + bytes(msgpack.packb([data, dict(functions), place]))

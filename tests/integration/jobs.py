@@ -55,6 +55,11 @@ class Pid(Worker):
         return os.getpid()
 
 
+class Where(Worker):
+    def process(self, data: Any) -> None:
+        note(data["log"], value=os.getcwd())
+
+
 class Repr(Worker):
     def process(self, data: Any) -> None:
         note(data["log"], value=ascii(data["value"]))

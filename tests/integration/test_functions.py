@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+import pypelinin
 from pypelinin import Executor, Job, Pipeline, PipelineManager, context, shell
 from pypelinin.errors import VersionMismatch
 from pypelinin.runtime.functions import Functions
 from tests.integration.cluster import ROOT, RealCluster, until
+from tests.integration.jobs import notes
 
 pytestmark = pytest.mark.timeout(120)
 JOBS = 200
@@ -137,3 +139,45 @@ def test_a_function_of_another_python_is_refused(
         manager.start(Pipeline([Job(square, args=(1,))]))
     with Executor(api=real.api) as executor, pytest.raises(VersionMismatch, match=r"3\.99"):
         executor.submit(square, 1).result(30)
+
+
+def test_functions_and_commands_work_where_their_client_is(
+    real: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "of the client"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    wanted = shell(["pwd"])
+    with Executor(api=real.api) as executor:
+        assert executor.submit(os.getcwd).result(timeout=60) == str(place)
+    run = pypelinin.run(Pipeline([called := Job(os.getcwd), command := Job(wanted)]), on=real.api)
+    assert run[called] == str(place)
+    assert run[command]["stdout"] == f"{place}\n".encode()
+    monkeypatch.chdir(tmp_path)
+    place.rmdir()
+    with Executor(api=real.api) as executor:  # the slots were in the one that is gone
+        assert executor.submit(os.getcwd).result(timeout=60) == str(tmp_path)
+    assert pypelinin.run(Job(wanted), on=real.api)["stdout"] == f"{tmp_path}\n".encode()
+
+
+def test_a_directory_that_the_node_lacks_is_its_brokers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, log = tmp_path / "only there", tmp_path / "log"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    with RealCluster(tmp_path / "cluster", brokers=0, slots=1) as cluster:
+        manager = cluster.manager()
+        lacking = Pipeline([job := Job(os.getcwd)])
+        manager.start(lacking, queue_anyway=True)
+        monkeypatch.chdir(tmp_path)
+        place.rmdir()
+        cluster.start_broker("broker-1")
+        manager.wait(lacking)
+        assert manager.results(lacking)[job] == str(cluster.directory)
+        here = Pipeline({(job := Job(os.getcwd)): Job("Where", {"log": str(log)})})
+        manager.start(here)
+        manager.wait(here)
+        assert manager.results(here)[job] == str(tmp_path)
+        # workers of the node stay where it found them, in the same slot
+        assert [one["value"] for one in notes(log)] == [str(cluster.directory)]
