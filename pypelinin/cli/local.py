@@ -94,8 +94,8 @@ class LocalCluster:
             supervisor = self._supervisor = Supervisor(
                 self._values, self._values["roles"], output=output, say=say, far=self._far(output)
             )  # fmt: skip
-            supervisor.start()
             stack.callback(self._stop)
+            supervisor.start()
             from pypelinin.cli.readiness import brokers  # the daemons start meanwhile
 
             joined = brokers(supervisor, self._all_hosts)

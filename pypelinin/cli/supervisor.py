@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import select
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import IO, Any
 
 from pypelinin.cli.addresses import reachable
@@ -39,6 +41,23 @@ TAIL_CHARACTERS = 2000
 Output = IO[Any] | int | None
 FarRoles = Mapping[str, Callable[[str], "KeptDaemon"]]
 """Role -> what starts its daemon, given the address of the API: a Broker on another host."""
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C comes after the block: a process that was begun is known then, and can be ended."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[FrameType | None] = []
+    signal.signal(signal.SIGINT, lambda _, frame: came.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        handler(signal.SIGINT, came[-1])
 
 
 class KeptDaemon:
@@ -151,7 +170,8 @@ class Supervisor:
         """All daemons, the Router serving. Raises what kept one of them from it."""
         try:
             for role in self._roles:
-                self.daemons[role] = KeptDaemon(role, self._output)
+                with uninterrupted():
+                    self.daemons[role] = KeptDaemon(role, self._output)
             self.access = self._own_key(*OWN_ADMIN)
             for role in (*self._roles[1:], *self._far):
                 self._own_key(*OWN[role.split()[0]])  # before the Router looks at them
@@ -170,7 +190,8 @@ class Supervisor:
 
     def _start(self, role: str) -> None:
         far = self._far.get(role)
-        self.daemons[role] = far(self.api) if far else KeptDaemon(role, self._output)
+        with uninterrupted():
+            self.daemons[role] = far(self.api) if far else KeptDaemon(role, self._output)
         self.daemons[role].configure(self._values_for(role))
 
     def _values_for(self, role: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from pypelinin.cli import supervisor
-from pypelinin.cli.supervisor import KeptDaemon, Supervisor
+from pypelinin.cli.supervisor import KeptDaemon, Supervisor, uninterrupted
 from pypelinin.config import DEFAULTS
 from pypelinin.errors import ClusterError, DefinitionError, Refused
 from pypelinin.runtime.places import ProcessMark
@@ -188,3 +189,20 @@ def test_what_is_far_is_tried_again_also_if_it_could_not_start(tmp_path: Path) -
         until(lambda: len(tries) == 3)
         until(lambda: "ready" in keeper.daemons["broker on node"].answer)
     assert tries == [keeper.api] * 3
+
+
+def test_ctrl_c_comes_when_a_process_that_was_begun_is_known() -> None:
+    known: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def begin() -> None:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            known.append("daemon")
+
+    with pytest.raises(KeyboardInterrupt):
+        begin()
+    assert known == ["daemon"]
+    with uninterrupted():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
