@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from pypelinin.cli.hosts import Host, with_hosts
-from pypelinin.cli.supervisor import ROLES, FarRoles, Supervisor
+from pypelinin.cli.supervisor import ROLES, FarRoles, Supervisor, uninterrupted
 from pypelinin.config import DEFAULTS
 
 GRACE_S = 0.3
@@ -96,8 +96,8 @@ class LocalCluster:
             )  # fmt: skip
             stack.callback(self._stop)
             supervisor.start()
-            from pypelinin.cli.readiness import brokers  # the daemons start meanwhile
-
+            with uninterrupted():  # see wire.codec: dataclasses run texts when they are imported
+                from pypelinin.cli.readiness import brokers  # the daemons start meanwhile
             joined = brokers(supervisor, self._all_hosts)
             self.nodes = [LocalNode(node.name, node.slots) for node in joined]
             self.api, self.broadcast = supervisor.api, supervisor.broadcast

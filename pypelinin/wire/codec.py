@@ -119,7 +119,9 @@ def build(values):
         raise BadMessage(f"{cls.__name__}: {{error.what}}") from None
     return cls({variables})
 """
-        exec(source, known)  # only names and types of our own classes are in it
+        # Only names and types of our own classes are in it. Compiled before, since Python ends by
+        # the signal, whoever catches it, if Ctrl-C comes within a text that is run.
+        exec(compile(source, f"<codec of {cls.__name__}>", "exec"), known)
         blobs = tuple(i for i, kind in enumerate(kinds) if kind is Blobs)
         found = _schemas[cls] = _Schema(known["row"], known["build"], blobs)
     return found
