@@ -121,7 +121,7 @@ def test_ctrl_c_is_the_scripts_and_the_cluster_ends_with_it(home: Home) -> None:
         assert command.ends() == 7
         assert command.out == "the script was interrupted\n"
         assert command.err == ""
-    assert gone(pids)
+    until(lambda: gone(pids), "the end of what hung on them")
 
 
 def test_sigterm_goes_to_the_script_and_the_cluster_ends_with_it(home: Home) -> None:
@@ -131,7 +131,7 @@ def test_sigterm_goes_to_the_script_and_the_cluster_ends_with_it(home: Home) -> 
         pids = [p.pid for p in psutil.Process(command.process.pid).children(recursive=True)]
         command.signal(signal.SIGTERM)
         assert command.ends() == 128 + signal.SIGTERM
-    assert gone(pids)
+    until(lambda: gone(pids), "the end of what hung on them")
 
 
 def test_a_checkpoint_is_named_to_the_script(home: Home) -> None:
@@ -161,4 +161,4 @@ def test_ctrl_c_while_a_host_does_not_answer_leaves_nothing(home: Home) -> None:
         command.interrupt()
         assert command.ends() == 130
         assert (command.out, command.err) == ("", "pypelinin run: interrupted\n")
-    assert gone(pids)
+    until(lambda: gone(pids), "the end of what hung on them")
