@@ -44,7 +44,6 @@ from pypelinin.wire.definitions import (
 Ended = bytes | list[Any]
 """How an attempt ended: its packed result, or cause, type, text, traceback, packed error."""
 
-_OURS = (__file__, calls.__file__)
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 TEXT_MAX = 16 * 1024
 STORE_WAITS_S = (0.1, 0.4, 1.5, 3.0)
@@ -71,8 +70,7 @@ def failure(cause: str, error: BaseException) -> list[str]:
     try:
         frames = traceback.TracebackException.from_exception(error)
         users = itertools.dropwhile(lambda frame: frame.filename.startswith(_PACKAGE), frames.stack)
-        here = [f for f in users if f.filename not in _OURS]
-        frames.stack = traceback.StackSummary.from_list(here or list(frames.stack))
+        frames.stack = traceback.StackSummary.from_list(list(users) or list(frames.stack))
         trace = "".join(frames.format())
     except BaseException:  # notes, causes and the like are user code too
         trace = ""

@@ -48,7 +48,7 @@ def test_a_level_of_the_logger_is_enough_to_be_quiet(
         LOGGER.manager._clear_cache()  # type: ignore[attr-defined]  # as setLevel() does
         log.say("quiet")
         monkeypatch.undo()
-        LOGGER.manager._clear_cache()  # type: ignore[attr-defined]
+        LOGGER.manager._clear_cache()  # type: ignore[attr-defined]  # typeshed lacks it
     monkeypatch.setattr(LOGGER, "propagate", False)
     with RunLog(str(tmp_path)) as log:
         monkeypatch.setattr(LOGGER.manager, "_disable", logging.CRITICAL)
