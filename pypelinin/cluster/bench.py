@@ -61,6 +61,7 @@ class Bench:
         self.declared: tuple[bytes, ...] = ()
         self.probed = False
         """Whether a slot has loaded what the user gave, so that it is known what it offers."""
+        self._bad_probes = 0
         self.closed = False
         """Nothing begins here any more."""
         self.touched: dict[int, None] = {}
@@ -216,9 +217,8 @@ class Bench:
         return [] if lot is None else [self._run(slot, lot, now)]
 
     def _not_started(self, number: int, why: Failure, now: float) -> list[Command]:
-        text = f"{why.type}: {why.text}"
         if not self.probed:
-            return [Stop(text)]
+            return self._not_probed(number, why, now)
         slot = self.pool.not_started(number, now)
         others = any(other.usable for other in self.pool.slots.values())
         late = why.cause == "timeout" and slot.startup_s > 0  # what its lot said is over
@@ -239,7 +239,16 @@ class Bench:
                     self._waiting.remove(lot.fence)
                 self.pool.withdraw(lot.fence)
                 self._fail(lot, why)
-        return [Say("error", f"Slot {number} cannot start: {text}")]
+        return [Say("error", f"Slot {number} cannot start: {why.type}: {why.text}")]
+
+    def _not_probed(self, number: int, why: Failure, now: float) -> list[Command]:
+        """The first slot of all: without it there is nothing to offer."""
+        self._bad_probes += 1
+        text = f"{why.type}: {why.text}"
+        if why.cause != "exit" or self._bad_probes >= BAD_STARTS_MAX:
+            return [Stop(text)]
+        self.pool.not_started(number, now)  # no process could be had, which may be over soon
+        return [Say("warning", f"Slot {number} cannot start: {text}; it is tried again.")]
 
     def _fail(self, lot: HeldJobs, why: Failure) -> None:
         """No job of it can run here."""

@@ -19,7 +19,7 @@ from pypelinin.wire.definitions import Failure, Terms
 RESTART_S = 0.5
 AGAIN_S = 1.0
 BAD_STARTS_MAX = 3
-"""A slot that was started for a lot and failed so often fails the lot."""
+"""A slot that was started for a lot and failed so often fails the lot; the first one fails all."""
 
 
 @dataclass(slots=True)

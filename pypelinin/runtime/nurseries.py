@@ -99,15 +99,23 @@ def end_process(process: Process) -> None:
 
 
 def start_nursery(temporary: str, kept: Sequence[int]) -> Nursery:
-    """The usual one: exec'd, with nothing in it; it and its slots inherit *kept*."""
+    """The usual one: exec'd, with nothing in it; it and its slots inherit *kept*.
+
+    Raises OSError.
+    """
     ours, theirs = way()
     program = [sys.executable, "-P", "-m", "pypelinin.runtime.nursery"]
-    process = subprocess.Popen(
-        [*program, str(theirs.fileno()), temporary],
-        pass_fds=[theirs.fileno(), *kept],
-        stdin=subprocess.DEVNULL,
-    )
-    theirs.close()
+    try:
+        process = subprocess.Popen(
+            [*program, str(theirs.fileno()), temporary],
+            pass_fds=[theirs.fileno(), *kept],
+            stdin=subprocess.DEVNULL,
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     return Nursery("", process, ours)
 
 
@@ -153,12 +161,18 @@ def fork_nursery(kept: Sequence[int]) -> tuple[ForkedProcess, socket.socket]:
     """A nursery that is a fork of this process: its slots have all that is in memory here now.
 
     Only the calling thread goes on in it. It keeps the standard streams and *kept* open.
+    Raises OSError.
     """
     ours, theirs = way()
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except BaseException:
+        ours.close()
+        theirs.close()
+        raise
     if not pid:
         be_nursery(parent, theirs, kept)
     theirs.close()

@@ -31,7 +31,7 @@ from pypelinin.machine import Event
 from pypelinin.runtime.evidence import Collector, SlotOutput
 from pypelinin.runtime.nurseries import Fork, Nursery, Starter, session_of, start_nursery
 from pypelinin.runtime.outcomes import Outcomes, blamed, ending, failure, used_too_much
-from pypelinin.runtime.surroundings import Pins, Setup, environment_of, opened
+from pypelinin.runtime.surroundings import Pins, Setup, opened
 from pypelinin.wire.codec import pack_plain
 from pypelinin.wire.definitions import Failure
 
@@ -112,17 +112,7 @@ class Slots:
         slot = self._slots[number] = _Slot(number, home, ours, token_read, token_write)
         home.slots.add(number)
         slot.cores = shape.cores
-        setup = self.setup
-        place = setup.place
-        values = [
-            place.directory, place.probe, place.port, place.durable, place.start, setup.host,
-            setup.access,
-        ]  # fmt: skip
-        what = [
-            setup.path, setup.workers, setup.store, setup.configuration, values, shape.cores,
-            dict(shape.devices), environment_of(shape),
-        ]  # fmt: skip
-        self._send(slot, ["setup", *what])
+        self._send(slot, ["setup", *self.setup.of(shape)])
         if self._collector is not None and number != SERVICE:
             slot.output = self._collector.open()
         files = [] if slot.output is None else slot.output.fds
@@ -341,9 +331,10 @@ class Slots:
             if slot.started:
                 raise ValueError("a slot starts once")
             slot.started = True
-            if known is not None:
-                self.kill(slot.number)  # a slot without workers is of no use
+            if known is not None:  # a slot without workers is of no use
                 self._drop(slot)
+                if slot.pid:
+                    self._request(slot.home, ["end", slot.pid, False])
             if slot.number != SERVICE:
                 names = tuple(map(str, first))
                 return [SlotStarted(slot.number, names, known, tuple(map(bytes, declared)))]
@@ -429,6 +420,8 @@ class Slots:
             return []
         slot.look_at = 0.0
         events = self._read_slot(slot, now)
+        if self._slots.get(number) is not slot:  # it has just said that it is of no use
+            return events
         events += self._looked(slot, slot.memory_peak)
         unbegun = self._take_back(slot)
         if slot.output is not None and slot.left > 0:
@@ -443,7 +436,9 @@ class Slots:
         return [*events, SlotExited(number, how, unbegun)]
 
     def _drop(self, slot: _Slot) -> None:
-        self._slots.pop(slot.number, None)
+        if self._slots.get(slot.number) is not slot:
+            return  # its descriptors are other files' by now
+        del self._slots[slot.number]
         slot.home.slots.discard(slot.number)
         self._tidy()
         self._pins.gone(slot.number, slot.pid)

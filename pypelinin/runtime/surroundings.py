@@ -39,6 +39,18 @@ class Setup:
     affinity: bool = False
     access: str = ""
 
+    def of(self, shape: Shape) -> list[object]:
+        """What is sent to a slot of that shape."""
+        place = self.place
+        values = [
+            place.directory, place.probe, place.port, place.durable, place.start, self.host,
+            self.access,
+        ]  # fmt: skip
+        return [
+            self.path, self.workers, self.store, self.configuration, values, shape.cores,
+            dict(shape.devices), environment_of(shape),
+        ]  # fmt: skip
+
 
 def environment_of(shape: Shape) -> dict[str, str]:
     """What a slot of that shape adds to the environment: how many threads, which devices."""

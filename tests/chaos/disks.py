@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,13 @@ class SmallDisk:
         self._run("umount", str(self.path))
 
     def repair(self) -> None:
-        """As one does after errors: with them some kernels mount it read-only again."""
+        """As one does after errors: with them some kernels mount it read-only again.
+
+        A copy of it: a network namespace that was made meanwhile still has the old one mounted,
+        and who mounts a file for the second time gets what is mounted, read-only.
+        """
+        assert self._image is not None
+        self._image = Path(shutil.copy(self._image, f"{self._image}.repaired"))
         subprocess.run(["e2fsck", "-fy", str(self._image)], check=False, capture_output=True)
 
     def close(self) -> None:

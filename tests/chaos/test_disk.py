@@ -213,6 +213,7 @@ def test_a_disk_with_errors_ends_the_router_and_loses_nothing(tmp_path: Path) ->
         manager.wait(timeout=20)
         accepted.append(manager.start(Pipeline({Job("Sleep", {"seconds": 0.5}): Job("Noop")})))
         disk.remount("abort")
+        somebody = subprocess.Popen(["unshare", "--mount", "sleep", "60"])  # who has it as well
         assert cluster.wait_end("router") == 1
         assert "ClusterError: The journal takes no more rows: " in cluster.log("router")
         disk.unmount()
@@ -224,6 +225,8 @@ def test_a_disk_with_errors_ends_the_router_and_loses_nothing(tmp_path: Path) ->
         cluster.stop("router")
         History(cluster.journal).recorded_once(22)
         cluster.restart("router")
+        somebody.kill()
+        somebody.wait()
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -10,7 +10,7 @@ import pytest
 from pypelinin.cluster.broker import Broker
 from pypelinin.cluster.events import Drain, Malformed, Received, Say, Send, Stop
 from pypelinin.cluster.link import Link
-from pypelinin.cluster.pool import RESTART_S
+from pypelinin.cluster.pool import AGAIN_S, BAD_STARTS_MAX, RESTART_S
 from pypelinin.cluster.slots import (
     Configured,
     KillSlot,
@@ -214,6 +214,18 @@ def test_workers_that_cannot_be_imported_end_it(event: Event) -> None:
     book.hear(CONFIGURATION)
     (stop,) = (c for c in book.turn(event) if isinstance(c, Stop))
     assert "no module x" in stop.error
+
+
+def test_a_first_slot_without_a_process_is_tried_again() -> None:
+    """There was none to be had at that moment."""
+    full = Failure("exit", "OSError", "no process could be started for the slot: try again")
+    book = Book()
+    book.hear(CONFIGURATION)
+    for _ in range(BAD_STARTS_MAX - 1):
+        assert [type(c) for c in book.turn(SlotStarted(0, (), full))] == [Say]
+        assert StartSlot(0) in book.tick(AGAIN_S)
+    (stop,) = (c for c in book.turn(SlotStarted(0, (), full)) if isinstance(c, Stop))
+    assert "try again" in stop.error
 
 
 @pytest.mark.parametrize(

@@ -580,6 +580,42 @@ def test_a_nursery_that_died_unseen(driver: Driver) -> None:
     driver.start(0, 1)
 
 
+def test_a_nursery_that_cannot_be_started_leaves_nothing_open(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    before = psutil.Process().num_fds()
+    monkeypatch.setattr(subprocess, "Popen", full)
+    driver.slots.start(0)
+    monkeypatch.undo()
+    assert psutil.Process().num_fds() == before
+    (event,) = driver.until(lambda: driver.of(SlotStarted))
+    assert "Resource temporarily unavailable" in event.failure.text
+    driver.start(0)
+
+
+def test_a_slot_that_could_not_load_and_a_nursery_that_dies(tmp_path: Path) -> None:
+    """It is closed once: its descriptors could be another thread's by the second time."""
+    module = tmp_path / "broken_workers.py"
+    module.write_text("raise ImportError('no')\n")
+    driver = Driver(path=[str(tmp_path)], workers=["broken_workers"])
+    try:
+        driver.slots.start(0)
+        slot = driver.slots._slots[0]
+        until(lambda: psutil.Process(driver.pid()).children(), "the slot")
+        until(lambda: select.select([slot.link], [], [], 0)[0], "what it says")
+        driver.process().kill()
+        driver.process().wait()
+        (event,) = driver.until(lambda: driver.of(SlotStarted))
+        assert event.failure.cause == "import"
+        driver.turn()
+        assert driver.of(SlotExited) == []
+    finally:
+        driver.slots.close()
+
+
 def test_more_forks_than_the_nurserys_socket_takes(driver: Driver) -> None:
     """They wait here and are asked for when there is room."""
     driver.start(0)
