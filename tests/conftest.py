@@ -35,7 +35,7 @@ import pytest
 os.environ.setdefault("PYPELININ_CLAIMS", "off")
 
 SESSION_VARIABLE = "PYPELININ_TEST_SESSION"
-LEFT_BEHIND_GRACE_S = 2.0
+LEFT_BEHIND_GRACE_S = 20.0
 # Helpers of multiprocessing that end together with the interpreter that started them.
 ENDS_WITH_US = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 

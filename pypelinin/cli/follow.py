@@ -73,12 +73,12 @@ def follow(
 
 def let_go(reach: Reach, runs: Sequence[str]) -> int:
     """The first Ctrl-C; a second one soon after cancels."""
-    click.echo("\nThe runs go on; Ctrl-C again cancels them. To wait for them again:", err=True)
     back = f"wait{reach.flag} {' '.join(runs)}"
     if len(runs) > RUNS_NAMED_MAX:
         back = f"list{reach.flag} --state running"
-    click.echo(f"pypelinin {back}", err=True)
     try:
+        click.echo("\nThe runs go on; Ctrl-C again cancels them. To wait for them again:", err=True)
+        click.echo(f"pypelinin {back}", err=True)
         time.sleep(SECOND_THOUGHT_S)
     except KeyboardInterrupt:
         with reach.manager(quiet=True) as manager:

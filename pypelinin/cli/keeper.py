@@ -101,10 +101,10 @@ class Keeper:
                     {"name": n.name, "slots": n.slots, "workers": list(n.workers)}
                     for n in brokers(supervisor, self._every)
                 ]
-            self._write()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and a shell's & want it
                     signal.signal(number, self._asked)
+            self._write()  # now others know whom to ask
             self._tell({**asdict(self._entry()), "nodes": nodes})
             supervisor.watch()
         finally:

@@ -203,7 +203,10 @@ class Groups:
         known = _LEAF.fullmatch(name)
         if known is None or known[1] != _namespace(self._root):
             return False  # not ours, or of processes that we cannot see
-        return _start(self._root, int(known[2])) != known[3]
+        start = _start(self._root, int(known[2]))
+        if not start:  # nobody is there, or too many files are open to read it
+            return not Path(self._root, "proc", known[2]).exists()
+        return start != known[3]
 
 
 def find(environ: Mapping[str, str], daemon: int, root: str = "/") -> Groups | str:

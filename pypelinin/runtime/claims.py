@@ -104,7 +104,7 @@ class Claims:
         self._failed_at: float | None = None
         self._alone = False
         try:
-            with self._locked():
+            with self._locked(wait_s=FAILS_MAX_S):  # who does not begin sharing never will
                 self._write(self.own)
         except OSError:
             if self.fd >= 0:
@@ -186,13 +186,13 @@ class Claims:
     # --- files -------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _locked(self, joined: bool = True) -> Iterator[None]:
+    def _locked(self, joined: bool = True, wait_s: float = 0.0) -> Iterator[None]:
         """Nobody else changes anything meanwhile; it never takes long.
 
         If the directory is gone (a logout cleans it up) it is made anew. Who is *joined* has a
         file of its own there.
         """
-        lock = self._lock()
+        lock = self._lock(max(wait_s, LOCK_S))
         try:
             if joined and not _is_at(self.fd, self._path):
                 self._join()
@@ -201,7 +201,7 @@ class Claims:
             fcntl.flock(lock, fcntl.LOCK_UN)  # a child that was forked meanwhile has it, too
             os.close(lock)
 
-    def _lock(self) -> int:
+    def _lock(self, wait_s: float) -> int:
         for _ in range(100):
             self._place = self._given or runtime_directory() / "claims"
             self._place.mkdir(mode=0o700, exist_ok=True)
@@ -209,7 +209,7 @@ class Claims:
             with contextlib.suppress(FileNotFoundError):  # removed just now
                 lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
-                    _flock(lock)
+                    _flock(lock, wait_s)
                     if _is_at(lock, path):
                         return lock
                 except BaseException:
@@ -286,9 +286,9 @@ def _claims(files: dict[str, bytes]) -> Iterator[Claim]:
             yield from_plain(json.loads(data))
 
 
-def _flock(lock: int) -> None:
+def _flock(lock: int, wait_s: float) -> None:
     """Lock it; raises BlockingIOError if somebody has it for long, so if he was stopped."""
-    until = time.monotonic() + LOCK_S
+    until = time.monotonic() + wait_s
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

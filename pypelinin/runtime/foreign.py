@@ -200,6 +200,8 @@ class ForeignSlots:
             out.future.cancel()
         self._out.clear()
         with self._lock:
+            if self._write < 0:
+                return  # the numbers may be another file's by now
             os.close(self._read)
             os.close(self._write)
             self._write = -1

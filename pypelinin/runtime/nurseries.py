@@ -99,24 +99,27 @@ def end_process(process: Process) -> None:
 
 
 def start_nursery(temporary: str, kept: Sequence[int]) -> Nursery:
-    """The usual one: exec'd, with nothing in it; it and its slots inherit *kept*.
+    """The usual one: with nothing in it; it and its slots inherit *kept*. Raises OSError."""
+    return Nursery("", *spawned("pypelinin.runtime.nursery", [temporary], kept))
 
-    Raises OSError.
+
+def spawned(
+    module: str, words: Sequence[str], kept: Sequence[int]
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A new interpreter that runs *module*, and our end of the way to it.
+
+    The number of its own end is its first argument, before *words*. Raises OSError.
     """
     ours, theirs = way()
-    program = [sys.executable, "-P", "-m", "pypelinin.runtime.nursery"]
+    program = [sys.executable, "-P", "-m", module, str(theirs.fileno()), *words]
+    fds = [theirs.fileno(), *kept]
     try:
-        process = subprocess.Popen(
-            [*program, str(theirs.fileno()), temporary],
-            pass_fds=[theirs.fileno(), *kept],
-            stdin=subprocess.DEVNULL,
-        )
+        return subprocess.Popen(program, pass_fds=fds, stdin=subprocess.DEVNULL), ours
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
-    return Nursery("", process, ours)
 
 
 def way() -> tuple[socket.socket, socket.socket]:
@@ -206,5 +209,5 @@ def be_nursery(parent: int, control: socket.socket, kept: Sequence[int] | None) 
 
 __all__ = [
     "Fork", "ForkedProcess", "Nursery", "Process", "SESSION_VARIABLE", "Starter", "be_nursery",
-    "end_process", "fork_nursery", "session_of", "start_nursery", "way",
+    "end_process", "fork_nursery", "session_of", "spawned", "start_nursery", "way",
 ]  # fmt: skip

@@ -24,9 +24,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from pypelinin.runtime.nurseries import be_nursery, end_process, way
+from pypelinin.runtime.nurseries import be_nursery, end_process, spawned, way
 from pypelinin.runtime.trees import die_with_parent
 
+MODULE = "pypelinin.runtime.session"
 LOOK_S = 5.0
 """How often is looked whether the file is still there."""
 
@@ -38,7 +39,7 @@ class Sessions:
         self._holders: dict[str, tuple[subprocess.Popen[bytes], socket.socket]] = {}
 
     def __call__(self, name: str, kept: Sequence[int]) -> tuple[Held, socket.socket]:
-        """Raises OSError if it cannot be started, ValueError for a name that is none."""
+        """Raises OSError if it cannot be started, also for a name that is none."""
         function, _, rest = name.partition("|")
         key, _, more = rest.partition("|")
         if not key or ":" not in function:
@@ -46,6 +47,9 @@ class Sessions:
         ours, theirs = way()
         try:
             self._send(function, key, more, kept, theirs)
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
         return Held(ours), ours
@@ -55,7 +59,7 @@ class Sessions:
     ) -> None:
         for again in (False, True):
             if key not in self._holders:
-                self._holders[key] = _start(function, key, kept)
+                self._holders[key] = spawned(MODULE, [function, key], kept)
             process, control = self._holders[key]
             try:
                 socket.send_fds(control, [more.encode() or b"|"], [theirs.fileno()])
@@ -85,20 +89,6 @@ class Held:
         return 0
 
     def kill(self) -> None: ...
-
-
-def _start(
-    function: str, key: str, kept: Sequence[int]
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    ours, theirs = way()
-    program = [sys.executable, "-P", "-m", "pypelinin.runtime.session"]
-    process = subprocess.Popen(
-        [*program, str(theirs.fileno()), function, key],
-        pass_fds=[theirs.fileno(), *kept],
-        stdin=subprocess.DEVNULL,
-    )
-    theirs.close()
-    return process, ours
 
 
 # --- in the process ---------------------------------------------------------------------------

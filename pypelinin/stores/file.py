@@ -79,10 +79,11 @@ class FileStore(KeyedStore):
             _append(descriptor, self.monitoring_path, line)
 
     def load_monitoring(self) -> list[dict[str, Any]]:
-        """The newest thousand reports, oldest first."""
+        """The newest thousand reports, oldest first; one that is being written is not there yet."""
         try:
             with self.monitoring_path.open("rb") as lines:
-                return [decode(line) for line in deque(lines, maxlen=MONITORING_LINES_READ)]
+                newest = deque(lines, maxlen=MONITORING_LINES_READ)
+                return [decode(line) for line in newest if line.endswith(b"\n")]
         except FileNotFoundError:
             return []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,8 @@ def churn(directory: Path, jobs: int, rounds: int) -> Grown:
 def kill_slots(cluster: RealCluster) -> None:
     """Those that are idle; others take their places when there are jobs."""
     for pid in slots(cluster):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         until(lambda pid=pid: pid not in slots(cluster), "the end of a slot")
 
 
@@ -94,4 +96,20 @@ def settled(cluster: RealCluster) -> dict[str, Held]:
     with PipelineManager(cluster.api) as manager:
         manager.run(Pipeline(jobs), timeout=20)
     until(lambda: len(slots(cluster)) == 2, "both slots")
-    return {name: held(cluster.pid(name)) for name in cluster.processes}
+    return until(lambda: still(cluster), "daemons that open and close nothing")
+
+
+def still(cluster: RealCluster) -> dict[str, Held]:
+    """What daemons hold; nothing if files or threads changed within half a second.
+
+    The connection of who left, and the files of the last job, are closed a moment later.
+    """
+    before = {name: held(cluster.pid(name)) for name in cluster.processes}
+    for name in before:
+        psutil.Process(cluster.pid(name)).cpu_percent(interval=0.5 / len(before))
+    after = {name: held(cluster.pid(name)) for name in cluster.processes}
+    same = all(
+        (one.files, one.threads) == (after[name].files, after[name].threads)
+        for name, one in before.items()
+    )
+    return after if same else {}

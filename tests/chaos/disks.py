@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PAGE_BYTES = 4096
 
 
 class SmallDisk:
@@ -36,10 +39,19 @@ class SmallDisk:
         return found.f_bavail * found.f_frsize
 
     def fill(self, leave_bytes: int = 0) -> Path:
-        """Somebody else takes the room; returns his file."""
+        """Somebody else takes the room; returns his file.
+
+        Page by page, as much as was free at first: others may take some of it meanwhile.
+        """
         filler = self.path / "filler"
+        wanted = self.free_bytes() - leave_bytes
         with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, self.free_bytes() - leave_bytes)
+            try:
+                for start in range(0, wanted, PAGE_BYTES):
+                    os.posix_fallocate(file.fileno(), start, min(PAGE_BYTES, wanted - start))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
         return filler
 
     def remount(self, how: str) -> None:

@@ -24,6 +24,8 @@ FEW = ("prlimit", "--nofile=64:64")
 SHUT = "Too many open files: no more connections are taken."
 OPENED = "There are files to open again: connections are taken."
 SOME = ("prlimit", "--nofile=256:256")
+PATIENT = {"heartbeat_interval_s": 3.0, "node_lease_s": 30.0, "pipeliner_lease_s": 30.0}
+"""Who connects anew because the machine was busy would find the gate shut."""
 
 
 def started(*arguments: str, limit: tuple[str, ...] = FEW) -> subprocess.CompletedProcess[str]:
@@ -110,7 +112,7 @@ def crowd(address: str, count: int) -> Iterator[list[socket.socket]]:
 
 
 def test_a_router_with_too_many_peers_serves_those_it_has(tmp_path: Path) -> None:
-    with RealCluster(tmp_path, router_prefix=SOME) as cluster:
+    with RealCluster(tmp_path, router_prefix=SOME, limits=PATIENT) as cluster:
         manager = cluster.manager()
         manager.run(Pipeline({Job("Noop"): None}), timeout=20)
         router = psutil.Process(cluster.pid("router"))

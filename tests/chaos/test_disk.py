@@ -211,9 +211,13 @@ def test_a_disk_with_errors_ends_the_router_and_loses_nothing(tmp_path: Path) ->
         manager = cluster.manager()
         accepted = [manager.start(Pipeline({Job("Noop"): None})) for _ in range(20)]
         manager.wait(timeout=20)
-        accepted.append(manager.start(Pipeline({Job("Sleep", {"seconds": 0.5}): Job("Noop")})))
+        gate, log = tmp_path / "gate", tmp_path / "log"
+        data = {"log": str(log), "gate": str(gate)}
+        accepted.append(manager.start(Pipeline({Job("Gate"): Job("Noop")}, data=data)))
+        until(lambda: notes(log), "its begin")
         disk.remount("abort")
         somebody = subprocess.Popen(["unshare", "--mount", "sleep", "60"])  # who has it as well
+        gate.touch()
         assert cluster.wait_end("router") == 1
         assert "ClusterError: The journal takes no more rows: " in cluster.log("router")
         disk.unmount()

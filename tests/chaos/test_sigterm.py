@@ -15,17 +15,18 @@ import pytest
 
 from pypelinin import Job, Pipeline, PipelineManager
 from tests.chaos.history import KEEP_ROWS, History
-from tests.chaos.test_kill import all_done, chains, finished, stop_and_restart
+from tests.chaos.test_kill import PATIENT, all_done, chains, finished, stop_and_restart
 from tests.integration.cli.commands import gone
 from tests.integration.cluster import JOBS, ROOT, RealCluster, until
 from tests.integration.jobs import notes
+from tests.integration.ports import free_ports
 
 pytestmark = pytest.mark.chaos
 
 
 def test_pipeliners_that_are_drained_under_load(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    limits = {**KEEP_ROWS, "resident_jobs_max": 0}
+    limits = {**PATIENT, "resident_jobs_max": 0}
     with RealCluster(tmp_path / "c", pipeliners=2, check=False, limits=limits) as cluster:
         manager = cluster.manager()
 
@@ -64,8 +65,8 @@ def test_a_second_sigterm_ends_every_daemon_at_once(tmp_path: Path) -> None:
             if name != "broker-1":
                 cluster.send_signal(name, signal.SIGTERM)
             cluster.kill(name, signal.SIGTERM)
-            assert time.monotonic() - began < 8.0
-        until(lambda: gone(slots), "the end of the slots", 2.0)
+            assert time.monotonic() - began < 20.0
+        until(lambda: gone(slots), "the end of the slots")
         for name in ("router", "pipeliner-1", "broker-1"):
             cluster.restart(name)
         until(lambda: len(notes(log)) == 2, "its second begin")
@@ -86,7 +87,7 @@ class Up:
         self.temporary = directory / "temporary"
         self.temporary.mkdir()
         self.process: subprocess.Popen[bytes] | None = None
-        self.api = "tcp://127.0.0.1:0"
+        self.api = f"tcp://127.0.0.1:{free_ports(1)[0]}"
 
     def start(self) -> None:
         """Return when its daemons have joined; the same address each time."""
@@ -114,7 +115,7 @@ class Up:
         self.process.send_signal(signal.SIGTERM)
         try:
             if twice:
-                until(lambda: "Draining" in self.log(), "the begin of its end", 10.0)
+                until(lambda: "Draining" in self.log(), "the begin of its end")
                 self.process.send_signal(signal.SIGTERM)
             return self.process.wait(timeout=30)
         finally:
@@ -127,7 +128,7 @@ class Up:
 
     def left(self) -> list[str]:
         """Whatever of it is still there: processes, temporary files, what others may look at."""
-        return [*self.processes(), *self.files()]
+        return self.processes() or self.files()  # which they remove at their end
 
     def processes(self) -> list[str]:
         found = []
@@ -158,14 +159,14 @@ def test_up_that_is_stopped_under_load_three_times(tmp_path: Path) -> None:
             for count in (50, 120, 190):
                 finished(manager, count, lambda: None)
                 assert cluster.stop() == 0, cluster.log()
-                until(lambda: not cluster.left(), "the end of all of it", 5.0)
+                until(lambda: not cluster.left(), "the end of all of it")
                 cluster.start()
             manager.wait(timeout=60)
             all_done(pipelines)
     finally:
         code = cluster.stop()
     assert code == 0
-    until(lambda: not cluster.left(), "the end of all of it", 5.0)
+    until(lambda: not cluster.left(), "the end of all of it")
     assert "Traceback" not in cluster.log()
     assert len(notes(log)) == 900
     history = History(tmp_path / ".pypelinin")
@@ -185,5 +186,5 @@ def test_up_that_is_asked_twice_ends_at_once(tmp_path: Path) -> None:
         began = time.monotonic()
         code = cluster.stop(twice=True)
     assert code == 0, cluster.log()
-    assert time.monotonic() - began < 8.0
-    until(lambda: not cluster.left(), "the end of all of it", 5.0)
+    assert time.monotonic() - began < 20.0  # the job would wait for two minutes
+    until(lambda: not cluster.left(), "the end of all of it")

@@ -7,12 +7,13 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from tests.integration.cli.commands import until
+from tests.integration.ports import free_ports
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 NODES = ("one", "two")
@@ -92,12 +93,6 @@ class Slurm:
         return said == [str(len(NODES)), "idle"]
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        found = [stack.enter_context(socket.create_server(("", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in found]
-
-
 @contextmanager
 def started(directory: Path) -> Iterator[Slurm]:
     """The three daemons, the nodes idle; ended by their pids, with all they left."""
@@ -130,7 +125,8 @@ def started(directory: Path) -> Iterator[Slurm]:
                 daemon.kill()
                 daemon.wait()
             for process in psutil.wait_procs(below, timeout=5)[1]:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
 def is_ready(slurm: Slurm, daemons: list[subprocess.Popen[bytes]]) -> bool:

@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from tests.integration.cli.commands import ROOT, until
+from tests.integration.ports import free_ports
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 SERVER = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -96,11 +97,7 @@ def served(directory: Path) -> Iterator[Sshd]:
     for name in ("host_key", "user_key", "other_key"):
         key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
         subprocess.run(key, check=True)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as two,
-    ):
-        port, closed = (found.getsockname()[1] for found in (one, two))
+    port, closed = free_ports(2)
     values = {"directory": directory, "port": port, "closed": closed, "user": getpass.getuser()}
     (directory / "sshd_config").write_text(SERVER_CONFIG.format(**values))
     (directory / "ssh_config").write_text(CLIENT_CONFIG.format(**values))
@@ -114,7 +111,8 @@ def served(directory: Path) -> Iterator[Sshd]:
     finally:
         sessions = psutil.Process(process.pid).children(recursive=True)
         for found in [psutil.Process(process.pid), *sessions]:
-            found.kill()
+            with suppress(psutil.NoSuchProcess):  # one ends with the other
+                found.kill()
         process.wait()
         psutil.wait_procs(sessions, timeout=5)
 

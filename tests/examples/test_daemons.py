@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from pypelinin import Job, Pipeline, PipelineManager
 from pypelinin.stores import FileStore
+from tests.integration.cluster import obeys
+from tests.integration.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
@@ -31,15 +32,8 @@ class Greet(Worker):
 """
 
 
-def free_ports() -> list[str]:
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-        return [str(probe.getsockname()[1]) for probe in (one, other)]
-
-
 def test_the_scripts_to_copy_make_a_cluster(tmp_path: Path) -> None:
-    api, broadcast = free_ports()
+    api, broadcast = map(str, free_ports(2))
     for script in (ROOT / "daemons").glob("*.py"):
         text = script.read_text(encoding="utf-8").replace("5555", api).replace("5556", broadcast)
         (tmp_path / script.name).write_text(text, encoding="utf-8")
@@ -62,6 +56,7 @@ def test_the_scripts_to_copy_make_a_cluster(tmp_path: Path) -> None:
             manager.start(pipeline, queue_anyway=True)
             manager.wait(timeout=TIMEOUT_S)
         for daemon in reversed(daemons):
+            obeys(daemon)  # the Router did without the Pipeliner
             daemon.send_signal(signal.SIGTERM)
             assert daemon.wait(TIMEOUT_S) == 0
     store = FileStore(tmp_path / "results")

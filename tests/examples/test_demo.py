@@ -112,7 +112,8 @@ def test_demo_leaves_nothing_when_interrupted(
 ) -> None:
     """conftest.py looks for processes; here for the exit code, the one line and the files."""
     kept = tmp_path / "kept"
-    with running(tmp_path, "--pages", "80", "--keep", str(kept)) as process:
+    # far more than it can do while we look
+    with running(tmp_path, "--pages", "150", "--slots", "1", "--keep", str(kept)) as process:
         wait_for(lambda: any((kept / "results").rglob("*")), process)
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does: everybody gets it

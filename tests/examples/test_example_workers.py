@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ import pytest
 
 from pypelinin.demo import workers as demo_workers
 from pypelinin.demo.pages import generate, served
+from tests.integration.cluster import obeys
+from tests.integration.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
@@ -28,18 +29,11 @@ def example(tmp_path: Path) -> Path:
     """A copy of the example in a directory of its own, its ports replaced by free ones."""
     copy = tmp_path / "example"
     shutil.copytree(ROOT / "example", copy, ignore=shutil.ignore_patterns("result", "__pycache__"))
-    api, broadcast = free_ports()
+    api, broadcast = map(str, free_ports(2))
     for script in copy.glob("*.py"):
         text = script.read_text(encoding="utf-8")
         script.write_text(text.replace("5555", api).replace("5556", broadcast), encoding="utf-8")
     return copy
-
-
-def free_ports() -> tuple[str, str]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1]), str(other.getsockname()[1])
 
 
 def environment() -> dict[str, str]:
@@ -180,6 +174,7 @@ def daemons(example: Path) -> Iterator[None]:
                 )
         yield
         for daemon in reversed(started):
+            obeys(daemon)  # the Router did without the Pipeliner
             daemon.send_signal(signal.SIGTERM)
             assert daemon.wait(TIMEOUT_S) == 0
     finally:

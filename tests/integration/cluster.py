@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -29,6 +31,7 @@ import psutil
 from pypelinin import PipelineManager
 from pypelinin.config import Limits
 from pypelinin.wire.messages import NodeStatus
+from tests.integration.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 DAEMON = Path(__file__).with_name("daemon.py")
@@ -56,6 +59,20 @@ def until(found: Callable[[], T], what: str = "it", timeout_s: float = 30.0) -> 
         assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s"
         time.sleep(0.01)
     return answer
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether the process has a handler of its own for this signal."""
+    found = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> (number - 1) & 1)
+
+
+def obeys(daemon: subprocess.Popen[bytes]) -> None:
+    """Wait until a daemon that has just begun does not die of a SIGTERM any more."""
+    until(
+        lambda: daemon.poll() is not None or catches(daemon.pid, signal.SIGTERM),
+        "its handler of SIGTERM",
+    )
 
 
 class RealCluster:
@@ -123,7 +140,11 @@ class RealCluster:
         return self
 
     def start_router(self, prefix: Iterable[str] = (), **changed: Any) -> None:
-        options = {"host": self._host, "api_port": 0, "broadcast_port": 0, "config": self._config}
+        api, broadcast = free_ports(2)  # of its own: nobody gets them while it is restarted
+        options = {
+            "host": self._host, "api_port": api, "broadcast_port": broadcast,
+            "config": self._config,
+        }  # fmt: skip
         self._options["router"] = ("router", options | changed, list(prefix))
         self.restart("router")
 
@@ -214,6 +235,8 @@ class RealCluster:
         return self.wait_end(name)
 
     def stop(self, name: str) -> int:
+        """SIGTERM, and wait for its end; returns its exit code."""
+        obeys(self.processes[name])
         return self.kill(name, signal.SIGTERM)
 
     def wait_end(self, name: str) -> int:
@@ -238,8 +261,11 @@ class RealCluster:
         return until(psutil.Process(self.pid(name)).children, "a nursery")[0]
 
     def slot_pids(self, name: str) -> list[int]:
-        keepers = self.nursery(name).children()
-        return [slot.pid for keeper in keepers for slot in keeper.children()]
+        found: list[int] = []
+        for keeper in self.nursery(name).children():
+            with suppress(psutil.NoSuchProcess):  # it ends just now
+                found += [slot.pid for slot in keeper.children()]
+        return found
 
     # --- clients ------------------------------------------------------------------------------
 
@@ -309,7 +335,7 @@ class RealCluster:
                 for name in self._options:
                     assert "Traceback" not in self.log(name), f"{name} logged a traceback"
                     assert "Exception ignored" not in self.log(name), name
-            until(lambda: not self.own_processes(), "the end of all processes", 10.0)
+            until(lambda: not self.own_processes(), "the end of all processes")
         except BaseException:
             self.show_logs()
             raise
@@ -322,6 +348,8 @@ class RealCluster:
             names = [name for name in self.processes if name.startswith(role)]
             for name in names:
                 self.processes[name].send_signal(signal.SIGCONT)
+                with suppress(AssertionError):
+                    obeys(self.processes[name])
                 self.processes[name].send_signal(signal.SIGTERM)
             for name in names:
                 try:

@@ -119,6 +119,7 @@ def test_a_job_that_forks_and_returns_twice(bare: RealCluster, tmp_path: Path) -
 
 
 def test_what_jobs_do_to_their_process_stays_there(bare: RealCluster, tmp_path: Path) -> None:
+    until(lambda: len(bare.slot_pids("broker-1")) == 2, "slots for those that jobs ended before")
     before = bare.slot_pids("broker-1")
     manager = bare.manager()
     for worker in ("PrintLots", "ClosesOutput", "LeavesThread", "PrintLots", "ClosesOutput"):
@@ -274,14 +275,17 @@ def test_an_unknown_worker_is_refused_or_waited_for(tmp_path: Path) -> None:
 # --- no router, another router ----------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+@contextmanager
+def nobody() -> Iterator[str]:
+    """An address where nobody listens, nor can anybody else begin to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"tcp://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def test_nobody_at_that_address() -> None:
     began = time.monotonic()
-    with PipelineManager(f"tcp://127.0.0.1:{free_port()}", deadline_s=0.5) as manager:
+    with nobody() as api, PipelineManager(api, deadline_s=0.5) as manager:
         for ask in (manager.cluster, manager.configuration, manager.list_runs):
             with pytest.raises(Unreachable, match=r"No Router answered at tcp://.*pypelinin up"):
                 ask()
@@ -339,7 +343,7 @@ def router_of_the_future() -> Iterator[str]:
 def test_a_router_of_another_version(tmp_path: Path) -> None:
     with router_of_the_future() as api:
         with (
-            PipelineManager(api, deadline_s=5) as manager,
+            PipelineManager(api, deadline_s=20) as manager,
             pytest.raises(VersionMismatch, match=f"protocol 99, this side {PROTOCOL}"),
         ):
             manager.cluster()
@@ -726,7 +730,7 @@ def test_ctrl_c_in_the_client_harms_no_run(bare: RealCluster, tmp_path: Path) ->
     run = client.stdout.readline().strip()
     until(lambda: notes(log), "its begin")
     client.send_signal(signal.SIGINT)
-    _, text = client.communicate(timeout=10)
+    _, text = client.communicate(timeout=30)
     assert "KeyboardInterrupt" in text
     gate.touch()
     (found,) = bare.manager().wait([run], timeout=20)

@@ -179,7 +179,7 @@ def test_who_prints_as_fast_as_he_can_holds_up_nobody(
     (tmp_path / "flag").touch()
     manager.wait(loud, WAIT_S)
     assert loud.jobs[0].result(WAIT_S) > 2000
-    assert quiet_s < 10.0
+    assert quiet_s < 20.0
     after = router.memory_info().rss + broker.memory_info().rss
     assert after - before < 32 * 2**20
     assert (cluster.journal / "logs" / str(loud.id)).stat().st_size < KEPT + 2000
@@ -215,7 +215,8 @@ def test_it_is_there_after_the_broker_was_killed(tmp_path: Path) -> None:
         flag = tmp_path / "flag"
         run = Pipeline([Job(print_and_wait, args=(str(flag),), name="one")])
         manager.start(run)
-        until(lambda: printed(manager, run, "stderr"), "its first lines")
+        for stream in ("stdout", "stderr"):
+            until(lambda stream=stream: printed(manager, run, stream), "its first lines")
         cluster.kill("broker-1")
         flag.touch()
         cluster.restart("broker-1")
@@ -277,7 +278,7 @@ def say_and_die(how: str) -> None:
 def test_the_last_words_of_who_dies_are_there(
     manager: PipelineManager, how: str, count: int, kind: str
 ) -> None:
-    run = ran(manager, say_and_die, how, timeout=2.0)
+    run = ran(manager, say_and_die, how, timeout=3.0 if how == "sleep" else WAIT_S)
     printed_at_last(manager, run, b"last words\n", attempt=-1)
     found = attempts(manager, run, count)
     assert [one.failure and one.failure.type for one in found] == [kind] * count

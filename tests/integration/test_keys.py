@@ -30,6 +30,7 @@ from pypelinin import Cluster, Executor, Job, Pipeline, PipelineManager
 from pypelinin.cli.local import LocalCluster
 from pypelinin.cluster.events import Received
 from pypelinin.cluster.roles import ROLES, SENDERS
+from pypelinin.config import Limits
 from pypelinin.errors import ClusterError, Refused, ValueLost
 from pypelinin.runtime.access import load, write
 from pypelinin.runtime.handshakes import secure
@@ -46,6 +47,8 @@ pytestmark = pytest.mark.timeout(120)
 MIB = 1024 * 1024
 MARKER = b"nobody-shall-read-this"
 WAIT_S = 15.0
+SO_RCVBUFFORCE = 33
+"""More than the system allows to others; Python has no name for it."""
 
 
 class Keyed:
@@ -91,7 +94,8 @@ def doubled(data: bytes) -> bytes:
 
 def audit(cluster: RealCluster) -> list[dict[str, Any]]:
     path = cluster.journal / "audit.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    whole = path.read_text().split("\n")[:-1]  # what is being written is no line yet
+    return [json.loads(line) for line in whole]
 
 
 def removed(cluster: RealCluster) -> list[str]:
@@ -137,7 +141,7 @@ def refused(api: str, access: str, said: str) -> None:
     began = time.monotonic()
     with PipelineManager(api, access=access) as manager, pytest.raises(Refused, match=said):
         manager.start(Pipeline([Job("Noop")]))
-    assert time.monotonic() - began < 5  # told, not timed out
+    assert time.monotonic() - began < Limits().client_deadline_s  # told, not timed out
 
 
 def test_an_unknown_key(cluster: RealCluster, keyed: Keyed, tmp_path: Path) -> None:
@@ -298,9 +302,7 @@ def test_a_client_whose_key_is_revoked(cluster: RealCluster, keyed: Keyed) -> No
     with PipelineManager(cluster.api, access=keyed.access("carol", "client")) as manager:
         manager.start(Pipeline([Job("Noop")]))
         revoke(keyed.directory, "carol")
-        began = time.monotonic()
-        until(lambda: "'carol' is not valid any more" in refusal_of(manager), "the refusal")
-        assert time.monotonic() - began < 2.0
+        until(lambda: "'carol' is not valid any more" in refusal_of(manager), "the refusal", 10.0)
         with pytest.raises(Refused):
             manager.start(Pipeline([Job("Noop")]))
     until(lambda: "carol" in removed(cluster), "the line")
@@ -372,9 +374,12 @@ def test_who_listens_to_the_broadcast_hears_nothing_more(keyed: Keyed, tmp_path:
         until(lambda: "erin" in removed(cluster), "the end of the key")
         drain(heard["frank"])
         until(lambda: spoken(manager, heard["frank"]), "a broadcast to who is left")
-        drain(heard["erin"])
-        assert spoken(manager, heard["frank"])
-        assert not heard["erin"].poll(200)
+
+        def is_cut_off() -> bool:
+            drain(heard["erin"])  # of what was said to both
+            return spoken(manager, heard["frank"]) and not heard["erin"].poll(200)
+
+        until(is_cut_off, "silence for who is revoked")
         for listener in heard.values():
             listener.close()
 
@@ -450,12 +455,11 @@ def lax(socket: zmq.Socket[bytes], ring: KeyRing) -> None:
 
 def beyond_loopback(processes: list[psutil.Process]) -> tuple[int, list[str]]:
     """(how many sockets listen, those that others reach)"""
-    listening = [
-        found.laddr
-        for process in processes
-        for found in process.net_connections("tcp")
-        if found.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was found
+            found = process.net_connections("tcp")
+            listening += [one.laddr for one in found if one.status == psutil.CONN_LISTEN]
     return len(listening), [str(at) for at in listening if not ip_address(at.ip).is_loopback]
 
 
@@ -491,18 +495,21 @@ class Eavesdropper:
     def __init__(self, hosts: Hosts) -> None:
         with hosts.here("a"):
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(0x0003))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * MIB)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 * MIB)
         self._socket.setblocking(False)
         self.packets = self.seen = 0
         self._thread = threading.Thread(target=self._listen)
         self._over = threading.Event()
 
     def _listen(self) -> None:
-        while not self._over.is_set():
-            if select.select([self._socket], [], [], 0.1)[0]:
+        while True:
+            over = self._over.is_set()  # what was sent before that is there already
+            if select.select([self._socket], [], [], 0.0 if over else 0.1)[0]:
                 packet = self._socket.recv(65536)
                 self.packets += 1
                 self.seen += MARKER in packet
+            elif over:
+                return
 
     def __enter__(self) -> Eavesdropper:
         self._thread.start()
@@ -596,7 +603,9 @@ def variable() -> str:
 
 
 def test_a_bad_file_while_the_router_runs(cluster: RealCluster, keyed: Keyed) -> None:
-    (keyed.directory / "broken.toml").write_bytes(os.urandom(200))
+    new_file = keyed.directory / "broken.new"  # nobody is to see it half written
+    new_file.write_bytes(os.urandom(200))
+    new_file.rename(keyed.directory / "broken.toml")
     cluster.logged("router", "The key file broken.toml is left out")
     assert cluster.manager().cluster().nodes
     new(keyed.directory, "grace", "viewer")

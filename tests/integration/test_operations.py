@@ -87,19 +87,21 @@ def test_jobs_of_a_drained_broker_go_elsewhere(bare: RealCluster, tmp_path: Path
     known = lambda: {node.name: node.why for node in manager.cluster().nodes}  # noqa: E731 - short
     until(lambda: known().get(first) == "to be mended", "the Broker tells the new Router")
     manager.undrain([first])
-    until(lambda: all(n.state == "up" for n in bare.nodes("broker")), "it takes jobs again")
+    bare.joined(2)  # both are there again, and take jobs
     with pytest.raises(NotFound, match="no node 'nobody'"):
         manager.drain([second, "nobody"])
-    assert all(n.state == "up" for n in bare.nodes("broker"))
+    assert len(bare.nodes("broker")) == 2, "one takes no jobs"
 
 
-def test_on_failure_stop_ends_the_run(bare: RealCluster) -> None:
+def test_on_failure_stop_ends_the_run(bare: RealCluster, tmp_path: Path) -> None:
     manager = bare.manager()
     bad = Job("Fail")
     after = tuple(Job("Noop", name=f"n{i}") for i in range(2000))
-    gate = Job("Sleep", {"seconds": 2.0}, name="gate")
-    pipeline = Pipeline({bad: None, gate: after}, on_failure="stop")
-    manager.run(pipeline, raise_on_failure=False)
+    gate = Job("Gate", {"log": str(tmp_path / "log"), "gate": str(tmp_path / "gate")})
+    manager.start(pipeline := Pipeline({bad: None, gate: after}, on_failure="stop"))
+    until(lambda: manager.status(pipeline).failed == 1, "the failure")
+    (tmp_path / "gate").touch()
+    manager.wait(pipeline, raise_on_failure=False)
     status = manager.status(pipeline)
     assert (status.state, status.failed) == ("failed", 1)
     assert status.cancelled >= 2000

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.postgres
 
+PATIENCE_S = 2.0
+"""How long the server waits for a saver: one that is only slow is no frozen one."""
 TABLES = (f"results_{number}" for number in count())
 
 
@@ -107,7 +109,7 @@ def test_a_saver_that_froze_does_not_hold_up_others_for_ever(
 
     from pypelinin.stores import SQLStore
 
-    with SQLStore(server.url, table, timeout_s=0.2) as store:
+    with SQLStore(server.url, table, timeout_s=PATIENCE_S) as store:
         save(store, {"x": 1})
         with administrator(server) as frozen:
             frozen.execute(sa.text(f"UPDATE {table} SET fence = 2"))
@@ -127,7 +129,7 @@ def test_a_saver_that_froze_loses_its_transaction(
     store = opened()
     save(store, {"x": 1})
     ended = pytest.raises(StoreUnavailable, match="idle-in-transaction timeout")
-    with SQLStore(server.url, table, timeout_s=0.2) as frozen:
+    with SQLStore(server.url, table, timeout_s=PATIENCE_S) as frozen:
         with ended, frozen._transaction("freeze") as connection:
             connection.execute(sa.text(f"UPDATE {table} SET value = '7'"))
             save(store, {"x": 2})  # waits until the server ended the other

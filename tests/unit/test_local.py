@@ -143,7 +143,7 @@ def test_a_runner_does_many_runs() -> None:
         for i in range(5):
             job = Job(add, args=(i,))
             runner.start(Pipeline([job]))
-            assert job.result(10) == i + 1
+            assert job.result(30) == i + 1
         slow = Job(time.sleep, args=(60,))
         runner.start(Pipeline([slow]))
         with pytest.raises(TimeoutError):
@@ -164,7 +164,7 @@ def test_what_was_accepted_goes_on_with_the_next_runner(tmp_path: Path) -> None:
         run_id = runner.start(Pipeline(jobs))
     gate.touch()
     with LocalRunner(2, directory=path) as runner:
-        results = runner.results(run_id, timeout=20)
+        results = runner.results(run_id, timeout=40)
         assert sorted(results.values()) == [0, 1, 2, 3]
 
 
@@ -263,7 +263,7 @@ def test_text_that_is_not_utf_8() -> None:
     assert run(Job(len, args=("\udcff",))) == 1
 
 
-@pytest.mark.parametrize(("linger_s", "commits"), [(5.0, 1), (0.0, 2)])
+@pytest.mark.parametrize(("linger_s", "commits"), [(30.0, 1), (0.0, 2)])
 def test_the_answer_of_a_job_that_has_just_begun_waits_for_its_outcome(
     linger_s: float, commits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 
+import click
 import pytest
 
 from pypelinin.cli import follow
@@ -74,8 +75,17 @@ def test_the_first_ctrl_c_lets_go_and_says_how_to_come_back(shut: Home) -> None:
     assert shut.fine("wait", run).startswith(f"{run} done ")
 
 
+UNHURRIED = """
+import sys
+from pypelinin.cli import follow, main
+follow.SECOND_THOUGHT_S = 30.0
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_second_ctrl_c_cancels(shut: Home) -> None:
-    with shut.start("submit", "menu.py:held", "--wait", "--progress") as command:
+    words = ("submit", "menu.py:held", "--wait", "--progress")
+    with shut.start("-c", UNHURRIED, *words, module=False) as command:
         until(shut.gate_has_begun)
         command.says("0/1 pipelines")
         run = command.out.strip()
@@ -84,6 +94,24 @@ def test_a_second_ctrl_c_cancels(shut: Home) -> None:
         command.interrupt()
         assert command.ends() == 130
         assert f"Cancelled: {run}" in command.err
+    shut.open_gate()
+    assert shut.run("wait", run).stdout.startswith(f"{run} cancelled ")
+
+
+def test_a_second_ctrl_c_while_it_says_so_cancels_too(
+    shut: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, echo, said = held(shut), click.echo, list[str]()
+
+    def interrupted(text: str, err: bool) -> None:
+        echo(text, err=err)
+        said.append(text)
+        if len(said) == 2:  # the way back is told: somebody may hurry
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(click, "echo", interrupted)
+    assert follow.let_go(Reach(shut.cluster()["api"], None, quiet=True), [run]) == 130
+    assert capsys.readouterr().err.endswith(f"Cancelled: {run}\n")
     shut.open_gate()
     assert shut.run("wait", run).stdout.startswith(f"{run} cancelled ")
 

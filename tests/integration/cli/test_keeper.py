@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pypelinin.cli import keeper
+from pypelinin.config import DEFAULTS
 from pypelinin.errors import ClusterError
 from pypelinin.runtime.places import ClusterFile, RunningCluster
+from tests.integration.ports import free_ports
 from tests.unit.runtime.test_places import cluster_of
+
+FREE = {"api": "tcp://127.0.0.1:0", "broadcast": "tcp://127.0.0.1:0"}
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @pytest.fixture(autouse=True)
@@ -69,14 +78,46 @@ def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_only_a_taken_port_is_exchanged() -> None:
-    with socket.socket() as taken, socket.socket() as free:
+    there = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        free.bind(("127.0.0.1", 0))
-        here, there = (f"tcp://127.0.0.1:{one.getsockname()[1]}" for one in (taken, free))
-        free.close()
+        here = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         found = keeper.with_free_ports({"api": here, "broadcast": there, "slots": 1})
     assert found == {"api": "tcp://127.0.0.1:0", "broadcast": there, "slots": 1}
+
+
+@pytest.fixture
+def too_early() -> Iterator[None]:
+    """SIGTERM is a mistake until the keeper has a handler of its own."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("nobody hears it")
+
+    before = {number: signal.getsignal(number) for number in HEARD}
+    signal.signal(signal.SIGTERM, refuse)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_who_finds_its_file_can_ask_it_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, too_early: None
+) -> None:
+    journal = tmp_path / "journal"
+    file = keeper.taken(str(journal))
+    assert isinstance(file, ClusterFile)
+    write, told = file.write, list[dict[str, Any]]()
+
+    def found(cluster: RunningCluster) -> None:
+        write(cluster)
+        os.kill(cluster.supervisor.pid, signal.SIGTERM)
+
+    monkeypatch.setattr(file, "write", found)
+    values = {**DEFAULTS, **FREE, "roles": ["router"], "journal": str(journal)}
+    keeper.Keeper(values, file, told.append).run()
+    assert [document["supervisor"]["pid"] for document in told] == [os.getpid()]
+    assert keeper.running(str(journal)) is None
 
 
 def test_a_file_that_cannot_be_written_stops_nothing(

@@ -167,7 +167,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing(place: Path) -> None:
 
 
 def interrupted_after(seconds: float) -> None:
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
     try:
         with LocalCluster(["kitchen"], slots=1):

@@ -18,6 +18,7 @@ def ended(home: Home, name: str) -> str:
 
 
 def test_status_shows_router_nodes_slots_and_queues(kitchen: Home) -> None:
+    until(lambda: len(kitchen.json("status")["nodes"]) == 2, "the Pipeliner")  # nobody waits for it
     text = kitchen.fine("status")
     assert "Router 1." in text
     assert " 0 running; 2 slots" in text

@@ -35,7 +35,8 @@ def test_the_brokers_are_told_once_one_has_joined(keeper: Supervisor) -> None:
     assert node.workers == ("Burn", "Buy", "Cook", "Gate", "Loud")
 
 
-def test_a_broker_that_dies_is_told_at_once(keeper: Supervisor) -> None:
+def test_a_broker_that_dies_is_told_at_once(keeper: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "kitchen.py").write_text("import time\ntime.sleep(60)\n")  # before that none joins
     keeper.start()
     keeper.daemons["broker"].process.kill()
     with pytest.raises(ClusterError, match=r"The broker ended \(killed by signal 9\)"):

@@ -147,6 +147,10 @@ def test_who_dies_without_a_word_is_quoted(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_who_is_not_ready_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mute = tmp_path / "mute"
+    mute.write_text("#!/bin/sh\nexec sleep 60\n")
+    mute.chmod(0o755)
+    monkeypatch.setattr(supervisor.sys, "executable", str(mute))
     monkeypatch.setattr(supervisor, "READY_S", 0.0)
     keeper = Supervisor(values(tmp_path), ["router"], output=QUIET)
     with pytest.raises(ClusterError, match="The router was not ready within 0 s"):

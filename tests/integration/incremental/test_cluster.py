@@ -51,6 +51,8 @@ for i in range(JOBS):
         note("begin", str(path))
         held.words.append(str(i))  # nobody else sees that
         time.sleep(seconds)
+        while i >= 6 and os.path.exists("hold"):
+            time.sleep(0.01)
         path.write_text(" ".join(held.words))
         note("end", str(path))
     ppg.FileGeneratingJob(f"counted-{i}.txt", count).depends_on(loader)
@@ -97,6 +99,11 @@ class Project:
         lines = path.read_text().splitlines() if path.exists() else []
         return [note for note in map(json.loads, lines) if note["what"] == what]
 
+    def holds(self) -> bool:
+        """Whether a job waits for the file `hold` to go."""
+        held = {f"counted-{i}.txt" for i in range(6, 12)}
+        return not held.isdisjoint(note["job"] for note in self.notes("begin"))
+
     def check_files(self) -> None:
         for i in range(12):
             assert (self.path / f"counted-{i}.txt").read_text() == f"some words to count {i}"
@@ -124,14 +131,17 @@ def test_loaders_run_once_on_each_node_and_nothing_runs_again(project: Project) 
 
 def test_a_killed_client_costs_only_what_ran(project: Project) -> None:
     """What nodes finish after its death counts, too."""
-    client = project.start(0.3)
-    until(lambda: len(project.notes("end")) >= 4, "some jobs", WAIT_S)
+    hold = project.path / "hold"
+    hold.touch()
+    client = project.start()
+    until(lambda: len(project.notes("end")) >= 4 and project.holds(), "some jobs", WAIT_S)
     client.send_signal(signal.SIGKILL)
     client.communicate(timeout=WAIT_S)
     seen = len(project.notes("end"))
+    hold.unlink()
     until(lambda: len(project.notes("end")) > seen, "a job that ended without a client", WAIT_S)
     finished = {note["job"] for note in project.notes("end")}
-    outcomes = project.run(0.3)
+    outcomes = project.run()
     project.check_files()
     ends = Counter(note["job"] for note in project.notes("end"))
     assert [job for job in finished if ends[job] > 1] == []
@@ -146,7 +156,7 @@ def test_across_hosts(tmp_path: Path) -> None:
         with hosts.here("a"):
             cluster.joined(2)
         project = Project(tmp_path / "project", cluster.api, hosts.prefix("a"))
-        project.run(0.2)
+        project.run(0.5)
         project.check_files()
         loads = [note["net"] for note in project.notes("load")]
         assert sorted(loads) == sorted({hosts.network("b"), hosts.network("c")})

@@ -59,6 +59,7 @@ def knock(address: str, access: Access) -> int:
     """The first thing that happens to who knocks."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
+        socket.setsockopt(zmq.RECONNECT_IVL, -1)  # once, however slow this machine is
         secure_client(socket, access)
         with watched(socket) as monitor:
             socket.connect(address)
@@ -126,7 +127,7 @@ def test_another_domain_gets_nobody_in(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_self_test_passes_where_strangers_are_refused(place: Place) -> None:
     self_test(place.address, place.ring)
-    assert [name for name, *_ in place.heard] == [""]
+    assert {name for name, *_ in place.heard} == {""}  # it may have knocked twice
 
 
 def test_the_self_test_fails_where_strangers_get_in(tmp_path: Path) -> None:

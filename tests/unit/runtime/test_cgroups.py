@@ -165,8 +165,12 @@ def test_a_leaf_ends_in_one_stroke_and_is_removed(kernel: Kernel) -> None:
 
 def test_what_nurseries_that_are_gone_left_is_removed_and_nothing_else(kernel: Kernel) -> None:
     kernel.process(1234, 9)
+    (kernel.root / "proc/77/stat").mkdir(parents=True)  # cannot be read: too many open files
     dead = ["pypelinin-77-1234-8-5", "pypelinin-77-4321-8-5"]
-    kept = ["pypelinin-77-1234-9-5", "pypelinin-78-4321-8-5", "pypelinin-77-x", "session", DAEMONS]
+    kept = [
+        "pypelinin-77-1234-9-5", "pypelinin-77-77-9-5", "pypelinin-78-4321-8-5", "pypelinin-77-x",
+        "session", DAEMONS,
+    ]  # fmt: skip
     for name in (*dead, *kept):
         (kernel.unit / name).mkdir()
     (kernel.unit / dead[0] / "cgroup.procs").write_text("987654\n")
@@ -244,7 +248,7 @@ def groups() -> Iterator[Groups]:
     made = find({}, os.getpid())
     assert isinstance(made, Groups)
     yield made
-    made.close(5.0)
+    made.close(30.0)
     for folder in made.folders:
         assert not list(folder.glob(f"pypelinin-*-{os.getpid()}-*"))
 
@@ -377,5 +381,5 @@ def test_groups_that_a_job_made_in_its_own_are_removed_with_it(groups: Groups) -
     child.go()
     groups.discard(leaf)
     assert child.end() == signal.SIGKILL
-    groups.close(5.0)
+    groups.close(30.0)
     assert not inner.exists()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -285,6 +286,23 @@ def test_a_lock_that_is_kept_for_long_holds_nobody_up(
     assert one.update(wish(0, 2)).limit.cores == 0
     os.close(lock)
     assert one.update(wish(0, 2)).limit.cores == 2
+
+
+def test_who_begins_waits_longer_for_the_lock(
+    place: Path, one: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a machine that stalls for a moment would leave him without sharing to his end."""
+    monkeypatch.setattr("pypelinin.runtime.claims.LOCK_S", 0.0)
+    assert one.update(wish(0, 2)).limit.cores == 2
+    lock = os.open(place / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    timer = threading.Timer(0.2, os.close, [lock])
+    timer.start()
+    other = Claims(MOST, {}, place)
+    timer.join()
+    monkeypatch.undo()
+    assert other.update(wish(0, 1)).limit.cores == 0
+    other.close()
 
 
 def test_without_a_directory_of_our_own_nothing_is_shared_and_all_runs(

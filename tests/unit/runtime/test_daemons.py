@@ -157,7 +157,7 @@ def test_a_journal_that_takes_no_more_rows_ends_the_router(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Journal, "_commit", full)
-    with PipelineManager(daemon.api, deadline_s=1.0) as manager, pytest.raises(ClusterError):
+    with PipelineManager(daemon.api, deadline_s=5.0) as manager, pytest.raises(ClusterError):
         manager.start(Pipeline({Job("A"): None}))
     until(lambda: not made.alive, "the Router's end", WAIT_S)
     assert isinstance(made.error, ClusterError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -147,6 +148,16 @@ def test_a_late_outcome_after_the_end_touches_nothing(engine: Engine) -> None:
     engine.futures[0].set_running_or_notify_cancel()
     slots.close()
     engine.futures[0].set_result(b"")
+
+
+def test_it_is_closed_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is interrupted while he closes it closes it again; the numbers are others' by then."""
+    slots = ForeignSlots(as_engine(engine), Setup([], [], "", {}), "node")
+    slots.close()
+    closed: list[int] = []
+    monkeypatch.setattr(os, "close", closed.append)
+    slots.close()
+    assert closed == []
 
 
 def test_what_an_engine_is(engine: Engine) -> None:

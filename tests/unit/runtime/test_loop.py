@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -110,24 +111,30 @@ def test_all_that_is_there_is_one_batch(desk: Desk, loops: LoopMaker) -> None:
     assert desk.performed == [[Say("info", "first")], [Stop("that is all")]]
 
 
-def test_what_performing_brought_is_the_next_batch_at_once(desk: Desk, loops: LoopMaker) -> None:
+def test_what_performing_brought_is_the_next_batch_at_once(
+    desk: Desk, loops: LoopMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAIT_MAX_S", 60.0)
     machine = Script([Say("info", "a")], [Stop()])
     desk.answers = [[Tock()], [Tock(), Tock()]]
     began = time.monotonic()
     assert loops(machine, desk).run() == ""
     assert [len(batch) for batch in machine.batches] == [1, 2]
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("whose", ["machine", "world"])
-def test_the_earlier_deadline_ends_the_sleep(desk: Desk, loops: LoopMaker, whose: str) -> None:
+def test_the_earlier_deadline_ends_the_sleep(
+    desk: Desk, loops: LoopMaker, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAIT_MAX_S", 60.0)
     machine = Script([Stop()])
     began = time.monotonic()
     (machine if whose == "machine" else desk).due = began + 0.05
     (desk if whose == "machine" else machine).due = began + 60
     loops(machine, desk).run()
     assert machine.batches == [[]]
-    assert 0.05 <= machine.at[0] - began < 5
+    assert 0.05 <= machine.at[0] - began < 30
 
 
 def test_it_never_sleeps_for_ever(
@@ -190,7 +197,10 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_its_sleep(desk: Desk, loops: LoopMaker, handlers: None, number: int) -> None:
+def test_a_signal_ends_its_sleep(
+    desk: Desk, loops: LoopMaker, handlers: None, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAIT_MAX_S", 60.0)
     machine = Script()
     loop = loops(machine, desk)
     loop.catch_signals()
@@ -198,7 +208,7 @@ def test_a_signal_ends_its_sleep(desk: Desk, loops: LoopMaker, handlers: None, n
     timer.start()
     began = time.monotonic()
     assert loop.run() == ""
-    assert time.monotonic() - began < module.WAIT_MAX_S
+    assert time.monotonic() - began < 30
     assert isinstance(machine.batches[-1][0], Drain)
     timer.join()
 
@@ -218,6 +228,7 @@ def test_invariants_are_checked_on_request(
 
 
 def test_closing_gives_everything_back(desk: Desk) -> None:
+    gc.collect()  # else it might close files of other tests meanwhile
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         Loop(Script(), desk, Drain).close()

@@ -18,7 +18,7 @@ def test_a_sample_is_plain_and_has_all_figures() -> None:
     found = sample("node-1")
     assert json.loads(json.dumps(found)) == found
     assert found["node"] == "node-1"
-    assert abs(found["timestamp"] - time.time()) < 5
+    assert abs(found["timestamp"] - time.time()) < 60
     host = found["host"]
     assert set(host) == {"cpu", "memory", "storage", "network", "load", "uptime"}
     assert host["cpu"]["number of cpus"] >= 1

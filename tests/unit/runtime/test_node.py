@@ -127,7 +127,7 @@ def test_it_joins_works_and_leaves(router: Router, tmp_path: Path) -> None:
         router.api, None, None, jobs, None, 1, name="n", labels={"a": "b"}, limits=LIMITS
     )
     made, manager = running(daemon, router)
-    (node,) = manager.cluster().nodes
+    (node,) = until(lambda: manager.cluster().nodes, "the node")
     assert (node.name, node.slots, node.labels) == ("n", 1, {"a": "b"})
     manager.run(Pipeline({Job("Noop"): Job("Noop", name="2")}), timeout=20)
     made.stop()

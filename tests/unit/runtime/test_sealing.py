@@ -25,7 +25,9 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sealer(root: Path) -> Iterator[Sealer]:
+def sealer(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sealer]:
+    """Does nothing that it is not told to."""
+    monkeypatch.setattr(sealing, "EVERY_S", 3600.0)
     with closing(Sealer(root)) as made:
         yield made
 
@@ -45,7 +47,7 @@ def sealed(path: Path) -> bool:
 
 def test_what_is_old_enough_is_sealed(root: Path, sealer: Sealer) -> None:
     old, young = written(root, "old", 100), written(root, "young")
-    sealer.seal(10)
+    sealer.seal(50)
     assert sealed(old)
     assert not sealed(young)
 

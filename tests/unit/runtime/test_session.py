@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +101,20 @@ def test_a_preparation_that_fails_closes_the_way(sessions: Sessions, key: Path, 
 def test_a_name_that_is_none(sessions: Sessions, name: str) -> None:
     with pytest.raises(OSError, match="is no name of a session"):
         sessions(name, ())
+
+
+def test_one_that_cannot_be_started_leaves_nothing_open(
+    sessions: Sessions, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    gc.collect()
+    before = psutil.Process().num_fds()
+    monkeypatch.setattr(subprocess, "Popen", full)
+    with pytest.raises(BlockingIOError):
+        sessions(named(key), ())
+    assert psutil.Process().num_fds() == before
 
 
 def test_it_ends_with_its_file(

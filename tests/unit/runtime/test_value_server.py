@@ -240,7 +240,7 @@ def test_with_keys_only_their_holders_are_served(
     with pytest.raises(Refused, match="wants a key, and you have none"):
         stranger.put(f"{RUN}/1-3", [[b"x"]], durable=True)
     revoke(keys, "alice")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     with pytest.raises(ValueLost, match="or is not valid any more"):  # noqa: PT012 - a later put
         while time.monotonic() < deadline:
             alice.put(f"{RUN}/1-4", [[b"x"]], durable=True)

@@ -99,6 +99,18 @@ def test_figures_on_a_full_disk_leave_no_half_line(
     assert store.load_monitoring() == [{"x": 1}, {"x": 3}]
 
 
+def test_figures_that_are_being_written_are_not_read_yet(tmp_path: Path) -> None:
+    """A line may come in parts, as pages do."""
+    store = FileStore(tmp_path / "results")
+    store.save_monitoring({"x": 1})
+    with store.monitoring_path.open("a") as file:
+        file.write('{"x": ')
+        file.flush()
+        assert store.load_monitoring() == [{"x": 1}]
+        file.write("2}\n")
+    assert store.load_monitoring() == [{"x": 1}, {"x": 2}]
+
+
 def test_a_full_disk_leaves_the_old_value_and_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -631,7 +631,12 @@ def test_a_picture_where_one_wants_it(tmp_path: Path, runner: Runner) -> None:
     assert (tmp_path / "here.svg").read_text() == (Path(runner.run_path) / "status.svg").read_text()
 
 
-def test_a_picture_that_cannot_be_written_ends_no_run(tmp_path: Path, runner: Runner) -> None:
+def test_a_picture_that_cannot_be_written_ends_no_run(
+    tmp_path: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # none is drawn before the task, however late that begins
+    monkeypatch.setattr("pypelinin.tasks.runner.PICTURE_S", 3600.0)
+
     @task("Blocks")
     def blocks(data: Any, log: str) -> int:
         (one,) = Path(log).iterdir()

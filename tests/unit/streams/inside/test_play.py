@@ -19,8 +19,15 @@ FAST = {0: 1e-9, 1: 1e-9, 2: 1e-9}
 """So many items may be played in one place as there are."""
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is: nothing takes too long that is not said to."""
+    monkeypatch.setattr(play, "LIMIT_S", 3600.0)
+    monkeypatch.setattr(play, "BUDGET_S", 3600.0)
+
+
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def hurried(_unhurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is time for one item."""
     monkeypatch.setattr(play, "LIMIT_S", -1.0)
     monkeypatch.setattr(play, "BUDGET_S", -1.0)
