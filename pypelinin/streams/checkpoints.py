@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import socket
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from pypelinin.streams.inside import ambient
 VERSION = 1
 MAGIC = b"pypelinin stream\n"
 SUM_BYTES = 4
+HOLDER_BYTES = 500
 VARIABLE = "PYPELININ_CHECKPOINT"
 """The file, where the program does not name one."""
 _named: dict[str, int] = {}
@@ -56,13 +60,57 @@ class Checkpoint:
             aside.touch()
             aside.unlink()
         except OSError as error:
-            raise DefinitionError(
-                f"The checkpoint {self.path} cannot be written: {error.strerror or error}."
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> DefinitionError:
+        what = error.strerror or error
+        return DefinitionError(f"The checkpoint {self.path} cannot be written: {what}.")
 
     @property
     def _aside(self) -> Path:
         return self.path.with_name(f"{self.path.name}.new")
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """No other stream has this file meanwhile: FILE.lock is locked, and says who has it.
+
+        Raises DefinitionError if another one has, or if there cannot be such a file.
+        """
+        path = self.path.with_name(f"{self.path.name}.lock")
+        lock = self._locked(path)
+        try:
+            with contextlib.suppress(OSError):  # a full disk ends no stream
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()  # first: who has opened it already looks once more
+                fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was forked may have it open
+            os.close(lock)
+
+    def _locked(self, path: Path) -> int:
+        while True:
+            try:
+                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                raise self._unwritable(error) from error
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(lock, HOLDER_BYTES, 0).decode(errors="replace")
+                os.close(lock)
+                raise DefinitionError(
+                    f"The checkpoint {self.path} is in use: {holder or 'another process'} runs "
+                    "a stream with it.",
+                    remedy="Wait for it, or name another file.",
+                ) from None
+            except OSError:  # a file system without locks
+                return lock
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock), path.stat()):
+                    return lock
+            os.close(lock)  # who had it has just ended, and removed it
 
     def read(self) -> dict[str, Any] | None:
         """What was kept last; None if there is no file.

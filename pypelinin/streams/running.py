@@ -50,10 +50,10 @@ def run(
     keeper: Checkpoint | None,
 ) -> Any:
     """Bring all items from *source* to *sink*; what that makes of them at the end."""
-    kept = keeper.read() if keeper is not None else None
     program.cpus = 1 if program.is_here else place.cpus()
     program.captures = bool(not program.is_here and place.api)
-    with ambient.stream(program.cpus):
+    with nullcontext() if keeper is None else keeper.held(), ambient.stream(program.cpus):
+        kept = keeper.read() if keeper is not None else None
         before = unpack_value(kept["before"]) if kept is not None else _begun(source.inits)
         items = Items(chain(source.initial, before), 0 if kept is None else kept["taken"])
         with nullcontext() if program.is_here else place.opened() as executor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import socket
 import zlib
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,62 @@ def test_nothing_is_kept_at_first_and_at_last(path: Path) -> None:
     assert kept.read() is None
     kept.remove()
     assert list(path.parent.iterdir()) == []
+
+
+def test_who_runs_with_it_has_it_alone(path: Path) -> None:
+    first, second = checkpoint(path), checkpoint(path)
+    with first.held():
+        with pytest.raises(DefinitionError) as raised, second.held():
+            pass
+        assert str(raised.value).startswith(
+            f"The checkpoint {path} is in use: process {os.getpid()} on {socket.gethostname()} runs"
+        )
+        assert os.path.exists(f"{path}.lock")
+    with second.held():
+        pass
+    assert list(path.parent.iterdir()) == []
+
+
+def test_whoever_was_killed_holds_it_no_more(path: Path) -> None:
+    Path(f"{path}.lock").write_text("process 1 on a machine that is gone")
+    with checkpoint(path).held():
+        assert str(os.getpid()) in Path(f"{path}.lock").read_text()
+
+
+def test_a_lock_that_was_removed_meanwhile_is_none(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner ended between our opening it and our locking it."""
+    flock, removed = fcntl.flock, list[str]()
+
+    def remove(lock: int, how: int) -> None:
+        if not removed:
+            removed.append(f"{path}.lock")
+            os.unlink(removed[0])
+        flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", remove)
+    with checkpoint(path).held():
+        assert os.path.exists(f"{path}.lock")
+    assert removed
+
+
+def test_where_there_can_be_no_lock_file_that_is_told(path: Path) -> None:
+    Path(f"{path}.lock").mkdir()
+    kept = checkpoint(path)
+    with pytest.raises(DefinitionError, match="cannot be written: Is a directory"), kept.held():
+        pass
+
+
+def test_where_nothing_can_be_locked_nobody_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with checkpoint(path).held():
+        pass
 
 
 def test_a_relative_path_means_where_the_stream_began(

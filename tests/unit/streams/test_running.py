@@ -113,6 +113,18 @@ def test_a_run_that_ends_leaves_no_checkpoint(run: Run) -> None:
     assert not run.path.exists()
 
 
+def test_a_second_run_with_the_same_file_is_refused_and_spoils_nothing(run: Run) -> None:
+    second = Run(run.path)
+
+    def deliver(items: list[Any]) -> None:
+        with pytest.raises(DefinitionError, match="is in use"):
+            second(program(double), range(5))
+        run.out.extend(items)
+
+    assert run(program(double), range(5), deliver=deliver) == [0, 2, 4, 6, 8]
+    assert list(run.path.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("interval_s", [0.0, 3600.0])
 def test_a_run_goes_on_where_an_item_failed(run: Run, interval_s: float) -> None:
     """A stream that raises is kept once more, however long ago that was."""
