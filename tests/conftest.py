@@ -10,6 +10,7 @@
 - So does one of our temporary files (`TMPDIR` is the session's own), a socket in it or in
   `XDG_RUNTIME_DIR`, the file about a cluster that runs no more, or a port still listened on.
 - Runs do not share this machine by claims.
+- An example of Hypothesis may take any time: its deadline of 200 ms fails on a stalled machine.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import settings
 
 # Tests that run side by side must not wait for each other's cores; who tests that turns it on.
 os.environ.setdefault("PYPELININ_CLAIMS", "off")
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 SESSION_VARIABLE = "PYPELININ_TEST_SESSION"
 LEFT_BEHIND_GRACE_S = 20.0

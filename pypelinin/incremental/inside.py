@@ -272,10 +272,14 @@ def _sent(pid: int, pipe: int) -> bytes:
         poller = select.poll()
         for number in (pipe, end):
             poller.register(number, select.POLLIN)
-        parts = []
-        while pipe in dict(poller.poll()) and (part := os.read(pipe, PIPE_BYTES)):
+        parts: list[bytes] = []
+        while True:
+            ready = dict(poller.poll())
+            if pipe not in ready:  # it has ended, perhaps after the pipe had been looked at
+                ready = dict(poller.poll(0))
+            if pipe not in ready or not (part := os.read(pipe, PIPE_BYTES)):
+                return b"".join(parts)
             parts.append(part)
-        return b"".join(parts)
     finally:
         os.close(end)
 

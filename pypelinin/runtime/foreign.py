@@ -202,9 +202,9 @@ class ForeignSlots:
         with self._lock:
             if self._write < 0:
                 return  # the numbers may be another file's by now
+            write, self._write = self._write, -1  # first: this may be interrupted
             os.close(self._read)
-            os.close(self._write)
-            self._write = -1
+            os.close(write)
 
 
 def default_slots(engine: Executor) -> int:

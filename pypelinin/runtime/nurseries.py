@@ -166,10 +166,10 @@ def fork_nursery(kept: Sequence[int]) -> tuple[ForkedProcess, socket.socket]:
     Only the calling thread goes on in it. It keeps the standard streams and *kept* open.
     Raises OSError.
     """
-    ours, theirs = way()
-    parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
+    ours, theirs = way()
     try:
         pid = os.fork()
     except BaseException:

@@ -246,6 +246,8 @@ class Slots:
         """What has happened; *ready* are the descriptors that can be read now."""
         events, self._pending = self._pending, []
         for slot in list(self._slots.values()):
+            if self._slots.get(slot.number) is not slot:
+                continue  # it was lost with its nursery just now
             if slot.outbox is not None and slot.link.fileno() in ready:
                 self._flush(slot)
             if slot.look_at <= now and (slot.look_at or slot.link.fileno() in ready):
@@ -304,9 +306,9 @@ class Slots:
         """A failure of a job with a limit is told when the nursery has looked at the others."""
         if not slot.doubtful and not (told.failures and slot.memory_max and slot.pid):
             return [told]
-        if not slot.doubtful:
+        slot.doubtful.append(told)  # first: it is told now if there is no nursery any more
+        if len(slot.doubtful) == 1:
             self._request(slot.home, ["look", slot.pid])
-        slot.doubtful.append(told)
         return []
 
     def _looked(self, slot: _Slot, peak: int) -> list[Event]:

@@ -21,6 +21,7 @@ VERSION = 1
 MAGIC = b"pypelinin stream\n"
 SUM_BYTES = 4
 HOLDER_BYTES = 500
+TRIES_MAX = 100
 VARIABLE = "PYPELININ_CHECKPOINT"
 """The file, where the program does not name one."""
 _named: dict[str, int] = {}
@@ -52,7 +53,6 @@ class Checkpoint:
                 f"The checkpoint {self.path} cannot be written: there is no such folder.",
                 remedy="Make the folder first.",
             )
-        self._try_to_write()
 
     def _try_to_write(self) -> None:
         aside = self._aside
@@ -82,6 +82,7 @@ class Checkpoint:
             with contextlib.suppress(OSError):  # a full disk ends no stream
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            self._try_to_write()  # now that nobody else is about to
             yield
         finally:
             with contextlib.suppress(OSError):
@@ -90,7 +91,7 @@ class Checkpoint:
             os.close(lock)
 
     def _locked(self, path: Path) -> int:
-        while True:
+        for _ in range(TRIES_MAX):
             try:
                 lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             except OSError as error:
@@ -111,6 +112,10 @@ class Checkpoint:
                 if os.path.samestat(os.fstat(lock), path.stat()):
                     return lock
             os.close(lock)  # who had it has just ended, and removed it
+        raise DefinitionError(
+            f"The checkpoint {self.path} cannot be locked: {path} is another file each time.",
+            remedy="Keep it on another file system.",
+        )
 
     def read(self) -> dict[str, Any] | None:
         """What was kept last; None if there is no file.

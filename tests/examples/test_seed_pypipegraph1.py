@@ -73,7 +73,10 @@ def test_thirty_seconds(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_gotcha_three_jobs_write_one_file() -> None:
-    # Mended: the job's name is `filename`, where the document says `i`.
+    # Mended: the job's name is `filename`, where the document says `i`. On one core: else C may be
+    # looked at while another job has just emptied it.
+    one_core = pypipegraph.resource_coordinators.LocalSystem(1)
+    pypipegraph.new_pipeline(one_core, quiet=True, interactive=False)
     jobs = []
     for filename in ("A", "B", "C"):
 

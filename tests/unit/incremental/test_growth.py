@@ -10,6 +10,7 @@ import pytest
 
 import pypelinin.incremental as ppg
 from pypelinin.engine import expansion
+from pypelinin.incremental import running
 from pypelinin.incremental.growth import Growth
 from pypelinin.incremental.jobs.base import Place
 from pypelinin.incremental.watching import Watcher
@@ -180,6 +181,7 @@ def test_what_several_generators_make_is_begun_together(
     ppg_here: ppg.PyPipeGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As slots are forked anew for it."""
+    monkeypatch.setattr(running, "COMMIT_S", 60.0)  # however slow this machine is
     batches = Batches()
     monkeypatch.setattr(ppg_here, "watchers", lambda: [batches])
     for name in "abcd":

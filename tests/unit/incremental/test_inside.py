@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 from pypelinin.incremental import inside
 from pypelinin.incremental.exceptions import JobDied, JobError
+
+POLL = select.poll
 
 
 class Fake:
@@ -143,6 +146,27 @@ def test_what_a_job_leaves_behind_alone_is_not_waited_for(dies: bool) -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+class Unlucky:
+    """A `select.poll` that looks at the pipe just before something comes, and then at the end."""
+
+    def __init__(self) -> None:
+        self._real, self._end, self._looks = POLL(), POLL(), 0
+
+    def register(self, number: int, events: int) -> None:
+        self._real.register(number, events)
+        self._end = POLL()
+        self._end.register(number, events)  # the last one that is registered
+
+    def poll(self, timeout_ms: float | None = None) -> list[tuple[int, int]]:
+        self._looks += 1
+        return (self._end if self._looks == 1 else self._real).poll(timeout_ms)
+
+
+def test_what_a_job_tells_just_before_its_end_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select, "poll", Unlucky)
+    assert performed(lambda: "result", alone=True).result == "result"
 
 
 @pytest.mark.parametrize(("code", "expected"), [(3, 3), (None, 0), ("text", 1)])

@@ -160,6 +160,23 @@ def test_it_is_closed_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> N
     assert closed == []
 
 
+def test_an_interrupted_close_closes_nothing_twice(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    slots = ForeignSlots(as_engine(engine), Setup([], [], "", {}), "node")
+    ends = (slots._read, slots._write)
+    monkeypatch.setattr(os, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        slots.close()
+    slots.close()
+    monkeypatch.undo()
+    for end in ends:
+        os.close(end)
+
+
 def test_what_an_engine_is(engine: Engine) -> None:
     assert as_engine(engine) is engine
     assert default_slots(as_engine(engine)) >= 2

@@ -188,6 +188,28 @@ def test_a_failure_with_a_limit_is_told_once_the_nursery_has_looked(started: Dri
     started.until(lambda: len(started.statuses()) == 4)
 
 
+def test_what_was_said_before_the_nursery_was_lost_is_told(
+    started: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found dead when it is to look; a slot that is lost with it is not read any more."""
+    started.start(1)
+    nursery = started.nursery()
+    request = nursery.request
+
+    def dead(what: list[object], fork: Any = None) -> None:
+        if what[0] == "look":
+            started.slots._slots[1].look_at = 1.0  # it is the next one to be read
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        request(what, fork)
+
+    monkeypatch.setattr(nursery, "request", dead)
+    limited(started, "Fail")
+    started.until(lambda: started.of(SlotExited) and started.of(SlotExited, 1))
+    (told,) = started.of(SlotProgressed)
+    assert [f.failure.text for f in told.failures] == ["no such luck"]
+    assert started.events.index(told) < started.events.index(started.of(SlotExited)[0])
+
+
 def test_a_failure_of_who_used_too_much_is_told_as_that(
     started: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

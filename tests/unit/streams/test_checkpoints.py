@@ -96,6 +96,16 @@ def test_a_lock_that_was_removed_meanwhile_is_none(
     assert removed
 
 
+def test_where_a_file_is_never_the_same_one_it_ends(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on file systems that make up their numbers."""
+    monkeypatch.setattr(os.path, "samestat", lambda *_: False)
+    kept = checkpoint(path)
+    with pytest.raises(DefinitionError, match="is another file each time"), kept.held():
+        pass
+
+
 def test_where_there_can_be_no_lock_file_that_is_told(path: Path) -> None:
     Path(f"{path}.lock").mkdir()
     kept = checkpoint(path)
@@ -138,8 +148,26 @@ def test_a_missing_folder_is_seen_before_the_run(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_takes_no_files_is_seen_before_the_run() -> None:
-    with pytest.raises(DefinitionError, match="/proc/file cannot be written"):
-        checkpoint(Path("/proc/file"))
+    kept = checkpoint(Path("/proc/file"))
+    with pytest.raises(DefinitionError, match="/proc/file cannot be written"), kept.held():
+        pass
+
+
+def test_a_file_that_cannot_be_put_aside_is_seen_before_the_run(path: Path) -> None:
+    path.with_name("file.new").mkdir()
+    kept = checkpoint(path)
+    with pytest.raises(DefinitionError, match="file cannot be written"), kept.held():
+        pass
+    assert not os.path.exists(f"{path}.lock")
+
+
+def test_who_is_refused_does_not_take_away_what_the_other_one_writes(path: Path) -> None:
+    first = checkpoint(path)
+    with first.held():
+        path.with_name("file.new").write_bytes(b"being written")
+        with pytest.raises(DefinitionError, match="in use"), checkpoint(path).held():
+            pass
+        assert path.with_name("file.new").read_bytes() == b"being written"
 
 
 def test_a_folder_is_no_checkpoint(path: Path) -> None:
